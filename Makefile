@@ -1,0 +1,137 @@
+# vmsig. The two commands of the README: `make run` and `make check`. Everything is built below $(BUILD).
+#
+#   make            libraries, programs, man pages          make run        the built-in topology, live events
+#   make check      all tests, short forms of long runs     make bench      latency and throughput
+#   make install    PREFIX=/usr/local DESTDIR=              make clean
+#
+# A file named *_main.c is a program; every other .c of a room belongs to the library.
+
+BUILD   ?= build
+PREFIX  ?= /usr/local
+VERSION := 0.1.0
+CC      ?= gcc
+OPT     ?= -O2 -g
+SAN     ?=
+WARN    := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror
+
+CPPFLAGS += -D_GNU_SOURCE -DVMSIG_VERSION='"$(VERSION)"' -Iinclude -I. -isystem $(BUILD)/gen
+CFLAGS   += -std=c11 $(OPT) $(WARN) -fPIC -fno-semantic-interposition $(SAN)
+LDFLAGS  += $(SAN)
+LIBS     := -lprotobuf-c -lyaml -ljansson -lsodium -lnuma -ldl
+
+PROTOS  := $(wildcard schema/*.proto)
+GEN     := $(PROTOS:schema/%.proto=$(BUILD)/gen/%.pb-c.c)
+MAINS   := $(wildcard actors/*/*_main.c actors/*/*/*_main.c supervisor/*_main.c supervisor/*/*_main.c)
+LIB_SRC := $(filter-out $(MAINS),$(wildcard schema/*.c rings/*.c actors/*/*.c actors/*/*/*.c supervisor/client/*.c))
+SUP_SRC := $(filter-out $(MAINS),$(wildcard supervisor/*.c supervisor/keeper/*.c supervisor/cli/*.c))
+LIB_OBJ := $(LIB_SRC:%.c=$(BUILD)/obj/%.o) $(GEN:$(BUILD)/gen/%.c=$(BUILD)/obj/gen/%.o)
+SUP_OBJ := $(SUP_SRC:%.c=$(BUILD)/obj/%.o)
+# supervisor/cli/vmsig_main.c -> build/bin/vmsig; actors/context/vmsig-context_main.c -> build/bin/vmsig-context
+PROGRAMS := $(patsubst %_main.c,$(BUILD)/bin/%,$(notdir $(MAINS)))
+MAN     := $(wildcard docs/man/*.[1-8])
+BENCHES := $(patsubst bench/%.c,$(BUILD)/bench/%,$(wildcard bench/*.c))
+TESTS   := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/*/test_*.c))
+PLUGINS := $(patsubst tests/plugins/%.c,$(BUILD)/plugins/%.so,$(wildcard tests/plugins/*.c))
+EXAMPLES := $(patsubst docs/examples/%.c,$(BUILD)/examples/%,$(wildcard docs/examples/*.c))
+
+.PHONY: all run check bench install clean packages packages-check format
+.SECONDARY:
+.DELETE_ON_ERROR:
+
+all: $(BUILD)/lib/libvmsig.a $(BUILD)/lib/libvmsig.so $(PROGRAMS) $(EXAMPLES) $(BENCHES)
+
+# ---- what Debian packages it takes; installed when missing -------------------------------------------
+packages:
+	@sh tools/packages.sh build
+packages-check:
+	@sh tools/packages.sh build check
+
+run: packages
+	@$(MAKE) --no-print-directory all
+	@$(BUILD)/bin/vmsig up $(ARGS)
+
+check: packages-check
+	@$(MAKE) --no-print-directory all tests
+	@sh tests/run.sh $(BUILD) $(ONLY)
+
+tests: $(TESTS) $(PLUGINS)
+
+bench: packages
+	@$(MAKE) --no-print-directory all
+	@$(BUILD)/bin/vmsig bench $(ARGS)
+
+# ---- building ----------------------------------------------------------------------------------------
+$(BUILD)/gen/%.pb-c.c $(BUILD)/gen/%.pb-c.h: schema/%.proto
+	@mkdir -p $(@D)
+	protoc-c --proto_path=schema --c_out=$(BUILD)/gen $<
+
+GEN_H := $(GEN:.c=.h)
+$(LIB_OBJ) $(SUP_OBJ): | $(GEN_H)
+
+$(BUILD)/obj/gen/%.o: $(BUILD)/gen/%.c | $(GEN_H)
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(filter-out $(WARN),$(CFLAGS)) -MMD -MP -c $< -o $@
+
+$(BUILD)/obj/%.o: %.c | $(GEN_H)
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
+
+$(BUILD)/lib/libvmsig.a: $(LIB_OBJ)
+	@mkdir -p $(@D)
+	@rm -f $@
+	ar rcs $@ $^
+
+$(BUILD)/lib/libvmsig.so: $(LIB_OBJ) tools/exports.map
+	@mkdir -p $(@D)
+	$(CC) -shared -Wl,-soname,libvmsig.so.0 -Wl,--version-script=tools/exports.map $(LDFLAGS) -o $@ $(LIB_OBJ) $(LIBS)
+	@ln -sf libvmsig.so $@.0
+
+$(BUILD)/lib/libsupervisor.a: $(SUP_OBJ)
+	@mkdir -p $(@D)
+	@rm -f $@
+	ar rcs $@ $^
+
+define program
+$(BUILD)/bin/$(notdir $(1:_main.c=)): $(BUILD)/obj/$(1:.c=.o) $(BUILD)/lib/libsupervisor.a $(BUILD)/lib/libvmsig.a
+	@mkdir -p $$(@D)
+	$$(CC) $$(LDFLAGS) -rdynamic -o $$@ $$^ $$(LIBS) -lpthread
+endef
+$(foreach m,$(MAINS),$(eval $(call program,$(m))))
+
+$(BUILD)/bench/%: bench/%.c $(BUILD)/lib/libsupervisor.a $(BUILD)/lib/libvmsig.a
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP $(LDFLAGS) -o $@ $^ $(LIBS) -lpthread
+
+$(BUILD)/examples/%: docs/examples/%.c $(BUILD)/lib/libvmsig.a
+	@mkdir -p $(@D)
+	$(CC) -Iinclude $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+$(BUILD)/plugins/%.so: tests/plugins/%.c
+	@mkdir -p $(@D)
+	$(CC) -Iinclude $(CFLAGS) -shared $(LDFLAGS) -o $@ $<
+
+$(BUILD)/tests/%: tests/%.c $(BUILD)/lib/libsupervisor.a $(BUILD)/lib/libvmsig.a
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) -DTEST_BUILD='"$(abspath $(BUILD))"' $(CFLAGS) -MMD -MP $(LDFLAGS) -o $@ $^ $(LIBS) -lcriterion -lpthread
+
+# ---- installing --------------------------------------------------------------------------------------
+install: all
+	install -d $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/bin \
+	           $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/vmsig
+	install -m 644 include/vmsig_*.h $(DESTDIR)$(PREFIX)/include
+	install -m 644 $(BUILD)/lib/libvmsig.a $(DESTDIR)$(PREFIX)/lib
+	install -m 755 $(BUILD)/lib/libvmsig.so $(DESTDIR)$(PREFIX)/lib/libvmsig.so.0
+	ln -sf libvmsig.so.0 $(DESTDIR)$(PREFIX)/lib/libvmsig.so
+	install -m 755 $(PROGRAMS) $(DESTDIR)$(PREFIX)/bin
+	install -m 644 $(PROTOS) $(DESTDIR)$(PREFIX)/share/vmsig
+	$(if $(MAN),install -m 644 $(MAN) $(DESTDIR)$(PREFIX)/share/man/man1)
+	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' -e 's|@LIBS@|$(LIBS)|' tools/vmsig.pc.in \
+	    > $(DESTDIR)$(PREFIX)/lib/pkgconfig/vmsig.pc
+
+clean:
+	rm -rf $(BUILD)
+
+format:
+	clang-format -i $(shell git ls-files '*.c' '*.h')
+
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

@@ -1,0 +1,78 @@
+/* atomics.h: the one file of atomics: libck's ck_pr, with what ThreadSanitizer must be told, since it cannot read ck's
+ * inline assembly. Nothing else in the tree includes ck_pr.h.
+ */
+#ifndef VMSIG_ATOMICS_H
+#define VMSIG_ATOMICS_H
+
+#include <ck_pr.h>
+#include <stdint.h>
+
+#if defined(__SANITIZE_THREAD__)
+#define VMSIG_TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define VMSIG_TSAN 1
+#endif
+#endif
+
+#ifdef VMSIG_TSAN
+void __tsan_acquire(void *addr);
+void __tsan_release(void *addr);
+#define VMSIG_TSAN_ACQUIRE(p) __tsan_acquire((void *)(uintptr_t)(p))
+#define VMSIG_TSAN_RELEASE(p) __tsan_release((void *)(uintptr_t)(p))
+#else
+#define VMSIG_TSAN_ACQUIRE(p) ((void)0)
+#define VMSIG_TSAN_RELEASE(p) ((void)0)
+#endif
+
+static inline uint64_t vmsig_load64(const uint64_t *p) {
+    return ck_pr_load_64(p);
+}
+static inline uint32_t vmsig_load32(const uint32_t *p) {
+    return ck_pr_load_32(p);
+}
+static inline void vmsig_store64(uint64_t *p, uint64_t v) {
+    ck_pr_store_64(p, v);
+}
+static inline void vmsig_store32(uint32_t *p, uint32_t v) {
+    ck_pr_store_32(p, v);
+}
+
+/* What follows in program order is not done before the load. */
+static inline uint64_t vmsig_load64_acquire(const uint64_t *p) {
+    uint64_t v = ck_pr_load_64(p);
+    ck_pr_fence_load();
+    ck_pr_fence_load_store();
+    VMSIG_TSAN_ACQUIRE(p);
+    return v;
+}
+static inline uint32_t vmsig_load32_acquire(const uint32_t *p) {
+    uint32_t v = ck_pr_load_32(p);
+    ck_pr_fence_load();
+    ck_pr_fence_load_store();
+    VMSIG_TSAN_ACQUIRE(p);
+    return v;
+}
+/* What precedes in program order is visible before the store. */
+static inline void vmsig_store64_release(uint64_t *p, uint64_t v) {
+    VMSIG_TSAN_RELEASE(p);
+    ck_pr_fence_store();
+    ck_pr_fence_load_store();
+    ck_pr_store_64(p, v);
+}
+static inline void vmsig_store32_release(uint32_t *p, uint32_t v) {
+    VMSIG_TSAN_RELEASE(p);
+    ck_pr_fence_store();
+    ck_pr_fence_load_store();
+    ck_pr_store_32(p, v);
+}
+/* Stores before it are visible before loads after it: the one fence that x86 needs for Dekker. */
+static inline void vmsig_fence_full(void) {
+    ck_pr_fence_memory();
+}
+/* One breath of a spin loop. */
+static inline void vmsig_pause(void) {
+    ck_pr_stall();
+}
+
+#endif

@@ -1,0 +1,118 @@
+/* topology.h: the topology file, checked in full before anything starts.
+ *
+ *   file ──parse (schema/conf.h)──► what was written ──resolve──► endpoints, actors in start order, links
+ *
+ * Errors: -EINVAL with one message: file:line:column, the key, what was expected.
+ */
+#ifndef VMSIG_TOPOLOGY_H
+#define VMSIG_TOPOLOGY_H
+
+#include "schema/conf.h"
+#include "vmsig_control.h"
+#include "vmsig_ctx.h"
+
+#define VMSIG_ACTORS_MAX 2048u
+
+typedef enum vmsig_topo_kind {
+    VMSIG_TOPO_CONTEXT = 1, /* values: ActorKind of boot.proto */
+    VMSIG_TOPO_GATEWAY = 2,
+    VMSIG_TOPO_HOST = 3,
+    VMSIG_TOPO_SENSOR = 4,
+    VMSIG_TOPO_ACTOR = 5
+} vmsig_topo_kind;
+
+typedef enum vmsig_topo_restart {
+    VMSIG_RESTART_PERMANENT,
+    VMSIG_RESTART_TRANSIENT,
+    VMSIG_RESTART_TEMPORARY
+} vmsig_topo_restart;
+
+typedef struct vmsig_topo_policy {
+    uint8_t source, dir, prio;
+    vmsig_timing timing;
+} vmsig_topo_policy;
+
+typedef struct vmsig_topo_option {
+    char *key, *value;
+} vmsig_topo_option;
+
+typedef struct vmsig_topo_endpoint {
+    char *name;
+    uint32_t id;
+    char *host;                /* "stub", "qemu" */
+    uint32_t host_actor;       /* index in actors */
+    uint32_t context, gateway; /* indices in actors: an endpoint has exactly one of each */
+    vmsig_conf_mark mark;
+} vmsig_topo_endpoint;
+
+typedef struct vmsig_topo_actor {
+    char *name;
+    vmsig_topo_kind kind;
+    char *exec;             /* resolved: absolute */
+    char **argv;            /* NULL-terminated, argv[0] = the program */
+    int poll;               /* PollMode of boot.proto */
+    int cpu;                /* -1 = not pinned */
+    int32_t endpoint;       /* a sensor's, a host's: the endpoint's id; else -1 */
+    uint64_t endpoint_mask; /* those it serves */
+    uint32_t source;
+    bool memctx;
+    uint32_t accepts;
+    vmsig_topo_restart restart;
+    uint32_t restarts_max; /* 0 = no limit */
+    uint64_t window_ns;
+    uint64_t ready_deadline_ns, stop_deadline_ns;
+    char *user;                    /* NULL = one of the range */
+    char *socket, *grants, *audit; /* a gateway's, absolute; grants and audit may be NULL */
+    char *grants_text;
+    size_t grants_len;
+    vmsig_topo_policy *policies; /* a context's */
+    size_t policies_n;
+    vmsig_topo_option *options; /* handed to the actor as they are */
+    size_t options_n;
+    uint32_t *after; /* indices of actors that must be READY before */
+    size_t after_n;
+    uint64_t state_bytes; /* of its durable state; 0 = none */
+    vmsig_conf_mark mark;
+} vmsig_topo_actor;
+
+typedef struct vmsig_topo_link {
+    uint32_t id;       /* 1.. */
+    uint32_t from, to; /* indices in actors */
+    uint8_t dir;
+    uint32_t slots;
+    uint64_t arena_bytes;
+    uint64_t endpoint_mask;
+    uint32_t source;
+    uint32_t accepts;
+    bool memctx;
+} vmsig_topo_link;
+
+typedef struct vmsig_topology {
+    char *name;        /* of the run directory; default: the file's name without its ending */
+    char *file;        /* for messages; "built-in demo" */
+    char *folder;      /* relative paths count from here */
+    uint32_t uid_base; /* as root, actor i runs as uid_base + i */
+    uint32_t slots;    /* default ring size */
+    uint64_t arena_bytes;
+    vmsig_topo_endpoint *endpoints;
+    size_t endpoints_n;
+    vmsig_topo_actor *actors; /* hosts of the endpoints are actors too, named after them */
+    size_t actors_n;
+    uint32_t *order; /* actor indices, in start order */
+    vmsig_topo_link *links;
+    size_t links_n;
+} vmsig_topology;
+
+/* path NULL: the built-in demo. program_dir: where vmsig's own programs lie. */
+int vmsig_topology_load(const char *path, const char *program_dir, vmsig_topology **out, vmsig_conf_error *err);
+/* The same from text in memory (file: for messages; folder: for relative paths). */
+int vmsig_topology_parse(const char *file, const char *folder, const char *text, size_t len, const char *program_dir,
+                         vmsig_topology **out, vmsig_conf_error *err);
+void vmsig_topology_free(vmsig_topology *t);
+extern const vmsig_conf_table vmsig_topology_table;
+extern const char vmsig_topology_demo[];
+
+/* RUN/NAME: $XDG_RUNTIME_DIR/vmsig/NAME, or /run/vmsig/NAME for root without one. 0 or -ENAMETOOLONG. */
+int vmsig_run_dir(const char *name, char *buf, size_t len);
+
+#endif

@@ -1,0 +1,60 @@
+#!/bin/sh
+# Installs the Debian packages that the named purposes need and that are missing, and says which and why.
+#   sh tools/packages.sh build [check] [bench-peers]
+set -eu
+
+list() {
+    case "$1" in
+    build) cat <<'END'
+gcc the compiler
+libc6-dev headers of the C library
+make the build
+pkg-config finds libraries
+libck-dev atomics
+protobuf-c-compiler the schema's compiler
+libprotobuf-c-dev the schema's run time
+libyaml-dev topology and grants files
+libjansson-dev JSON output
+libsodium-dev hashing of the audit trail
+libnuma-dev placement of rings
+procps vmstat, a sensor of the built-in topology
+END
+        ;;
+    check) cat <<'END'
+libcriterion-dev the unit tests
+g++ headers are compiled as C++ too
+clang the tests under ThreadSanitizer
+spin the protocol models
+python3 the scripted tests
+mandoc the man pages are checked
+END
+        ;;
+    *)
+        echo "packages.sh: no such purpose: $1 (build, check)" >&2
+        exit 64
+        ;;
+    esac
+}
+
+missing=""
+for purpose in "$@"; do
+    wanted=$(list "$purpose")
+    while read -r name why; do
+        [ "$(dpkg-query -W -f '${db:Status-Status}' "$name" 2>/dev/null || true)" = installed ] && continue
+        echo "vmsig needs the Debian package $name: $why"
+        missing="$missing $name"
+    done <<END
+$wanted
+END
+done
+[ -n "$missing" ] || exit 0
+
+sudo=""
+if [ "$(id -u)" != 0 ]; then
+    command -v sudo >/dev/null || { echo "vmsig: not root and no sudo here; as root, run: apt-get install$missing" >&2; exit 1; }
+    sudo="sudo"
+fi
+echo "installing:$missing"
+$sudo apt-get update -qq
+# shellcheck disable=SC2086
+$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null

@@ -21,8 +21,10 @@
  * Waking       consumer: asleep = 1, full fence, look again, then sleep. Producer: publish, full fence, look at asleep.
  *              One of the two sees the other (Dekker). A producer that needs room does the same with `want` in its head
  *              page.
- * Distrust     every index from the peer is loaded once and checked; nonsense poisons the link (-EPROTO from then on),
- * it is never clamped. Threads      one thread per side. Errors       0 or negative errno.
+ * Distrust     every index from the peer is loaded once and checked; nonsense poisons the link (-EPROTO from then on);
+ *              it is never clamped.
+ * Threads      one thread per side.
+ * Errors       0 or negative errno.
  */
 #ifndef VMSIG_RING_H
 #define VMSIG_RING_H

@@ -13,8 +13,7 @@
  * route   endpoint (6 bits) | dir (bit 6) | arena (bit 7)
  * lane    source (5 bits) | prio (3 bits)
  * shape   inln_len (7 bits) | retain (bit 7)
- * corr_merged  a command, a result, a lease answer: the bus-wide id of the command; else how many events this stands
- * for.
+ * corr_merged  a command, a result, a lease answer: the bus-wide id of the command; else how many events this is.
  *
  * The body is, in this order: token (8 bytes; commands only) · vmsig_body_ref (16 bytes; arena only) · inln.
  */

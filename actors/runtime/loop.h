@@ -20,9 +20,11 @@ typedef void (*vmsig_timer_fn)(void *ud);
 typedef bool (*vmsig_prepare_fn)(void *ud);
 
 int vmsig_loop_new(vmsig_loop **out);
+/* Timers are freed before their loop. NULL is allowed. */
 void vmsig_loop_free(vmsig_loop *l);
 
-/* Watches fd (which stays the caller's). A callback may add and remove any fd, its own too. */
+/* Watches fd (which stays the caller's: remove it here before it is closed). A callback may add and remove any fd, its
+ * own too. */
 int vmsig_loop_add(vmsig_loop *l, int fd, uint32_t events, vmsig_fd_fn fn, void *ud);
 int vmsig_loop_modify(vmsig_loop *l, int fd, uint32_t events);
 int vmsig_loop_remove(vmsig_loop *l, int fd);

@@ -49,8 +49,10 @@ typedef struct vmsig_gauges {
 
 size_t vmsig_gauges_bytes(uint32_t links_max);
 int vmsig_gauges_create(int fd, uint32_t links_max, vmsig_gauges **out);
-int vmsig_gauges_open(int fd, const vmsig_gauges **out);
-void vmsig_gauges_close(const vmsig_gauges *g);
+/* A reader's. *links_max is checked against the size of the memfd: use it, not the page's own, which the writer could
+ * change. */
+int vmsig_gauges_open(int fd, const vmsig_gauges **out, uint32_t *links_max);
+void vmsig_gauges_close(const vmsig_gauges *g, uint32_t links_max);
 /* The gauge of a link, taking a free place for it; NULL when there is none. */
 vmsig_link_gauge *vmsig_gauges_link(vmsig_gauges *g, uint32_t link, uint32_t output);
 

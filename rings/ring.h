@@ -72,9 +72,11 @@ typedef struct vmsig_ring_out {
     uint64_t tail;              /* next position to publish */
     uint64_t limit;             /* tail may go up to here: last seen cursor + slots */
     uint64_t arena_tail, arena_limit;
+    uint64_t arena_next; /* arena_tail once the body last put is published */
+    uint32_t arena_want; /* bytes of a body that found no room, for want_room; else 0 */
     uint32_t mask;
     uint32_t unflushed; /* published since the last flush */
-    int poisoned;       /* -EPROTO once the peer wrote nonsense */
+    int poisoned;       /* -EPROTO once the peer wrote nonsense; limit is tail then */
 } vmsig_ring_out;
 
 /* Maps the memfd and writes its head. base, arena_base: where it starts; 0 for the first incarnation. */
@@ -85,8 +87,9 @@ int vmsig_ring_out_peer(vmsig_ring_out *out, int reader_fd);
 void vmsig_ring_out_close(vmsig_ring_out *out);
 
 /* Where a dead predecessor's ring ends, from its memfd: walks from `cursor` (the consumer's; never overwritten) while
- * turns follow. *last is the last event published there (n slots, turn words as found), n = 0 if there is none at or
- * after cursor. */
+ * turns follow, up to the first event that is nonsense. *last is the last event published there (n slots, turn words as
+ * found), n = 0 if there is none at or after cursor. arena_tail lies above every body that the consumer may have seen.
+ * reader_fd -1: there never was a consumer. 0, -EPROTO: the head is none. */
 typedef struct vmsig_ring_end {
     uint64_t tail, arena_tail;
     uint32_t generation;
@@ -108,8 +111,10 @@ void vmsig_ring_publish1(vmsig_ring_out *out);
  * this ring's arena already. */
 int vmsig_ring_put(vmsig_ring_out *out, const vmsig_image *img, uint32_t n);
 
-/* Copies a payload of len bytes to the arena and fills ref: 0, -EAGAIN no room now, -EMSGSIZE larger than the arena. It
- * becomes part of the next event published. The region is contiguous (it skips the end of the arena where it must). */
+/* Copies a payload of len bytes to the arena and fills ref: 0, -EAGAIN no room now, -EMSGSIZE larger than the arena or
+ * than VMSIG_PAYLOAD_MAX, -EINVAL len 0. It becomes part of the next event published with the arena bit; until then the
+ * next put_body takes its place. The region is contiguous (it skips the end of the arena where it must) and starts at a
+ * multiple of 16. */
 int vmsig_ring_put_body(vmsig_ring_out *out, const void *bytes, uint32_t len, vmsig_body_ref *ref);
 
 /* Packs and publishes *ev (payload copied): 0, -EAGAIN, -EMSGSIZE, -EINVAL, -EPROTO. origin is set to (0, 0). */
@@ -119,8 +124,8 @@ int vmsig_ring_put_event(vmsig_ring_out *out, const vmsig_event *ev);
  */
 int vmsig_ring_flush(vmsig_ring_out *out);
 
-/* Says that the producer waits for n slots of room: 1 = there is room by now (and the wish is withdrawn), 0 = the room
- * bell will ring. */
+/* Says that the producer waits for n slots of room, and for the body that put_body had no room for: 1 = there is room by
+ * now (and the wish is withdrawn), 0 = the room bell will ring. Call it again when it has. */
 int vmsig_ring_want_room(vmsig_ring_out *out, uint32_t n);
 
 /* ---- the consumer's side ----------------------------------------------------------------------------- */
@@ -131,8 +136,9 @@ typedef struct vmsig_ring_view {
     const vmsig_ring_head *head;
     const vmsig_slot *slots;
     const uint8_t *arena;
-    uint64_t base, arena_bytes;
+    uint64_t base, arena_base, arena_bytes;
     uint32_t mask;
+    uint32_t link;
     uint32_t generation;
 } vmsig_ring_view;
 
@@ -143,20 +149,22 @@ typedef struct vmsig_ring_in {
     vmsig_ring_view chain[VMSIG_RING_CHAIN]; /* [0] is being read; the others begin where their predecessor ends */
     uint32_t chained;
     uint32_t head_count; /* slots of the event last peeked */
+    vmsig_body_ref ref;  /* its payload, checked; len 0: none */
     int poisoned;        /* -EPROTO once the peer wrote nonsense */
 } vmsig_ring_in;
 
 /* Maps the reader page and starts at cursor. */
 int vmsig_ring_in_create(vmsig_ring_in *in, int reader_fd, uint64_t cursor, uint64_t arena_cursor);
-/* Adds the (next) ring of the producer: -EPERM not sealed, -EPROTO a wrong head, -EEXIST a generation already there,
- * -ENOSPC the chain is full. */
+/* Adds the (next) ring of the producer: -EPERM not sealed, -EMSGSIZE smaller than its head says, -EPROTO a wrong head,
+ * -EEXIST a generation already there, -ENOSPC the chain is full. A poisoned link is healed by it: what was left of the
+ * poisoned ring is given up, and the cursor goes to the new one's base. */
 int vmsig_ring_in_peer(vmsig_ring_in *in, int ring_fd, uint32_t link);
 void vmsig_ring_in_close(vmsig_ring_in *in);
 
 /* The first slot of the next event, in place, or NULL: nothing there (or poisoned: see in->poisoned). Valid until
  * advance. Turns to the next ring of the chain where this one is drained. */
 const vmsig_slot *vmsig_ring_peek(vmsig_ring_in *in);
-/* Copies the peeked event: the number of slots. */
+/* Copies the peeked event: the number of slots; 0: the peer changed it meanwhile, which poisons. */
 uint32_t vmsig_ring_copy(vmsig_ring_in *in, vmsig_image *img);
 /* The payload of the peeked event, in place: *len bytes, or NULL: it has none, or its reference is nonsense (poisons).
  */

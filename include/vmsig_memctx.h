@@ -47,7 +47,7 @@ int vmsig_memctx_pack(vmsig_event *ev, const vmsig_memctx *ctx, const vmsig_seg 
 typedef struct vmsig_memview vmsig_memview;
 
 /* Maps ram_fd (borrowed) read-only with the context of ev. NULL: errno says why (EINVAL: no MEMCTX, or a segment
- * beyond the fd's end). */
+ * beyond the fd's end). A context without segments stands for a PC's: [0, low), the rest from 4 GiB on. */
 vmsig_memview *vmsig_memview_open(const vmsig_event *ev, int ram_fd);
 void vmsig_memview_close(vmsig_memview *v);
 
@@ -58,11 +58,12 @@ const vmsig_memctx *vmsig_memview_ctx(const vmsig_memview *v);
 uint32_t vmsig_memview_epoch(const vmsig_memview *v);
 
 /* Walks 4-level tables, or 5-level ones when CR4.LA57 is set, with 4 KiB, 2 MiB and 1 GiB pages (Intel SDM vol. 3,
- * "Paging"). 0 and *gpa, or -1: EFAULT (not present), EINVAL (va not canonical, a reserved bit is set). */
+ * "Paging"). 0 and *gpa, or -1: EFAULT (not present, or a table outside RAM), EINVAL (va not canonical, a reserved bit
+ * is set, or the context's CR0, CR4, EFER are not those of 4- or 5-level paging). */
 int vmsig_memview_walk(const vmsig_memview *v, uint64_t va, uint64_t *gpa);
 
 /* Copies n bytes from guest-physical or virtual memory; a naturally aligned 1/2/4/8-byte read is one atomic load.
- * 0, or -1 EFAULT: not RAM, or not mapped; then the bytes at out are undefined. */
+ * 0, or -1 EFAULT (not RAM, or not mapped) or EINVAL (as walk); then the bytes at out are undefined. */
 int vmsig_memview_read_phys(const vmsig_memview *v, uint64_t gpa, void *out, size_t n);
 int vmsig_memview_read_virt(const vmsig_memview *v, uint64_t va, void *out, size_t n);
 

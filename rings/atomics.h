@@ -31,11 +31,23 @@ static inline uint64_t vmsig_load64(const uint64_t *p) {
 static inline uint32_t vmsig_load32(const uint32_t *p) {
     return ck_pr_load_32(p);
 }
+static inline uint16_t vmsig_load16(const uint16_t *p) {
+    return ck_pr_load_16(p);
+}
+static inline uint8_t vmsig_load8(const uint8_t *p) {
+    return ck_pr_load_8(p);
+}
 static inline void vmsig_store64(uint64_t *p, uint64_t v) {
     ck_pr_store_64(p, v);
 }
 static inline void vmsig_store32(uint32_t *p, uint32_t v) {
     ck_pr_store_32(p, v);
+}
+static inline void vmsig_store16(uint16_t *p, uint16_t v) {
+    ck_pr_store_16(p, v);
+}
+static inline void vmsig_store8(uint8_t *p, uint8_t v) {
+    ck_pr_store_8(p, v);
 }
 
 /* What follows in program order is not done before the load. */

@@ -16,6 +16,11 @@
 #define VMSIG_FENCE_MAGIC 0x65636e6566736d76ull /* "vmsfence" */
 #define VMSIG_FENCE_BYTES 8192u
 
+/* LEASE op inside the bus, gateway to host: the fence of (endpoint, cls) was raised to `token`. The host drains what is
+ * under way, lets go of held keys and buttons where cls is INPUT (neutral), then answers with a RESULT: OK = quiet;
+ * TIMEOUT = it could not be made quiet. Refused when a control sends it. */
+#define VMSIG_LEASE_FENCE 16u
+
 typedef struct vmsig_fence_page {
     alignas(64) uint64_t magic;
     uint32_t layout;

@@ -15,11 +15,6 @@
 #include "rings/fence.h"
 #include "vmsig_core.h"
 
-/* LEASE op inside the bus, gateway to host: the fence of (endpoint, cls) was raised to `token`. The host drains what is
- * under way, lets go of held keys and buttons where cls is INPUT (neutral), then answers with a RESULT: OK = quiet;
- * TIMEOUT = it could not be made quiet. Refused when a control sends it. */
-#define VMSIG_LEASE_FENCE 16u
-
 typedef struct vmsig_host_env {
     vmsig_epoch_page *epoch;                                /* the host's own; advanced on reset */
     const vmsig_fence_page *(*fences)(void *ud);            /* NULL result: none there, nothing destructive may start */

@@ -12,6 +12,8 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#define VMSIG_CONF_MAX (1u << 20) /* bytes of a file that is read by table */
+
 typedef enum vmsig_conf_type {
     VMSIG_CONF_STRING,
     VMSIG_CONF_NAME, /* letters, digits, '-', '_', at most 31 */
@@ -22,7 +24,8 @@ typedef enum vmsig_conf_type {
     VMSIG_CONF_CHOICE, /* stored as its index in choices */
     VMSIG_CONF_LIST,   /* of strings */
     VMSIG_CONF_MAPS,   /* a list of maps, each read by the table `sub` */
-    VMSIG_CONF_MAP     /* one map, read by the table `sub` */
+    VMSIG_CONF_MAP,    /* one map, read by the table `sub` */
+    VMSIG_CONF_PAIRS   /* a map of any keys to plain values: a vmsig_conf_list of key, value, key, value... */
 } vmsig_conf_type;
 
 typedef struct vmsig_conf_mark {

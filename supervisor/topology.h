@@ -92,6 +92,7 @@ typedef struct vmsig_topology {
     char *file;        /* for messages; "built-in demo" */
     char *folder;      /* relative paths count from here */
     uint32_t uid_base; /* as root, actor i runs as uid_base + i */
+    bool no_limits;    /* `limits: none`: restarts without limit and without back-off, for chaos runs */
     uint32_t slots;    /* default ring size */
     uint64_t arena_bytes;
     vmsig_topo_endpoint *endpoints;

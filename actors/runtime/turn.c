@@ -1,0 +1,222 @@
+/* The turn, and how an actor waits for the next one. */
+#include <errno.h>
+#include <unistd.h>
+
+#include "actors/runtime/rt.h"
+#include "rings/atomics.h"
+#include "rings/bell.h"
+
+#define LOOK_NS    20000u /* how long adaptive looks on before it sleeps */
+#define LOOK_EVERY 64u    /* looks between two looks at the clock */
+#define BUSY_TURNS 8u     /* turns between two looks at fds and timers while inputs keep it busy */
+
+/* After so many looks in vain it is tried only now and then: an actor whose producer shares its CPU, or whose events
+ * come far apart, soon sleeps at once. A hit makes up for some misses. */
+#define MISSES_MAX  8u
+#define HIT         2u
+#define RETRY_LOOKS 32u
+
+/* ---- inputs ------------------------------------------------------------------------------------------ */
+
+static bool has_events(vmsig_rt_link *k) {
+    return !k->l.output && !k->held && vmsig_ring_peek(&k->l.in);
+}
+
+static bool any_events(vmsig_rt *rt) {
+    for (unsigned i = 0; i < rt->links_n; i++)
+        if (has_events(rt->links[i]))
+            return true;
+    return false;
+}
+
+/* A peer that writes nonsense is not to be worked with: the supervisor learns whose ring it was. */
+static bool check_poison(vmsig_rt_link *k) {
+    int poisoned = k->l.output ? k->l.out.poisoned : k->l.in.poisoned;
+    if (poisoned && !k->rt->ended) {
+        vmsig_rt_fail(k->rt, "link %u is poisoned: %s wrote what no ring may hold", k->l.id, k->l.peer);
+        vmsig_rt_quit(k->rt, 1);
+    }
+    return poisoned != 0;
+}
+
+static unsigned consume(vmsig_rt_link *k, uint64_t now) {
+    vmsig_rt *rt = k->rt;
+    const vmsig_slot *s = vmsig_ring_peek(&k->l.in);
+    if (!s)
+        return 0;
+    vmsig_hist_add(&k->l.gauge->latency, now > s->ts_ns ? now - s->ts_ns : 0);
+    unsigned n = rt->ops->consume ? rt->ops->consume(rt->self, &k->l, VMSIG_RT_BUDGET) : 0;
+    k->held = n < VMSIG_RT_BUDGET && vmsig_ring_peek(&k->l.in) != NULL;
+    vmsig_store64(&k->l.gauge->events, k->l.gauge->events + n);
+    return n;
+}
+
+static unsigned consume_all(vmsig_rt *rt) {
+    unsigned n = 0;
+    uint64_t now = 0;
+    for (unsigned i = 0; i < rt->links_n && !rt->ended; i++) {
+        vmsig_rt_link *k = rt->links[i];
+        if (!has_events(k))
+            continue;
+        if (!now)
+            now = vmsig_now_ns();
+        n += consume(k, now);
+    }
+    return n;
+}
+
+static void release(vmsig_rt_link *k) {
+    if (k->l.in.cursor == k->released)
+        return;
+    k->released = k->l.in.cursor;
+    vmsig_store64(&k->l.gauge->position, k->released);
+    if (vmsig_ring_release(&k->l.in) && k->l.room_bell >= 0)
+        vmsig_bell_ring(k->l.room_bell);
+    if (k->parked_n && vmsig_rt_link_unpark(k)) {
+        vmsig_rt_fail(k->rt, "cannot take a ring of %s on link %u", k->l.peer, k->l.id);
+        vmsig_rt_quit(k->rt, 1);
+    }
+}
+
+/* ---- outputs ----------------------------------------------------------------------------------------- */
+
+void vmsig_rt_flush(vmsig_rt_link *k) {
+    if (!k->l.out.unflushed)
+        return;
+    vmsig_store64(&k->l.gauge->events, k->l.gauge->events + k->l.out.unflushed);
+    vmsig_store64(&k->l.gauge->position, k->l.out.tail);
+    if (vmsig_ring_flush(&k->l.out) && k->l.data_bell >= 0)
+        vmsig_bell_ring(k->l.data_bell);
+}
+
+/* What was published comes before the cursors: a cursor says that its events need not be seen again. */
+static void publish(vmsig_rt *rt) {
+    for (unsigned i = 0; i < rt->links_n; i++)
+        if (rt->links[i]->l.output && !check_poison(rt->links[i]))
+            vmsig_rt_flush(rt->links[i]);
+    for (unsigned i = 0; i < rt->links_n; i++)
+        if (!rt->links[i]->l.output && !check_poison(rt->links[i]))
+            release(rt->links[i]);
+}
+
+/* Inputs whose producer is gone go once they are drained. */
+static void remove_drained(vmsig_rt *rt) {
+    for (unsigned i = rt->links_n; i-- > 0;) {
+        vmsig_rt_link *k = rt->links[i];
+        if (k->leaving && !k->parked_n && !vmsig_ring_peek(&k->l.in))
+            vmsig_rt_link_remove(k);
+    }
+}
+
+/* ---- waiting ----------------------------------------------------------------------------------------- */
+
+static bool look_on(vmsig_rt *rt) {
+    uint64_t end = vmsig_now_ns() + LOOK_NS;
+    do {
+        for (unsigned i = 0; i < LOOK_EVERY; i++) {
+            if (any_events(rt))
+                return true;
+            vmsig_pause();
+        }
+    } while (vmsig_now_ns() < end);
+    return false;
+}
+
+static bool look_on_if_it_pays(vmsig_rt *rt) {
+    if (rt->misses >= MISSES_MAX && ++rt->looks_skipped < RETRY_LOOKS)
+        return false;
+    rt->looks_skipped = 0;
+    bool hit = look_on(rt);
+    if (hit)
+        rt->misses -= rt->misses < HIT ? rt->misses : HIT;
+    else if (rt->misses < MISSES_MAX)
+        rt->misses++;
+    return hit;
+}
+
+static void wake_all(vmsig_rt *rt) {
+    for (unsigned i = 0; i < rt->links_n; i++) {
+        vmsig_rt_link *k = rt->links[i];
+        if (k->slept)
+            vmsig_ring_wake(&k->l.in);
+        k->slept = false;
+    }
+}
+
+/* Says on every input that this side sleeps; false: something has come meanwhile. A held input is not asked: what it
+ * holds waits for room, not for more. */
+static bool lie_down(vmsig_rt *rt) {
+    for (unsigned i = 0; i < rt->links_n; i++) {
+        vmsig_rt_link *k = rt->links[i];
+        if (k->l.output || k->held)
+            continue;
+        if (vmsig_ring_sleep(&k->l.in)) {
+            wake_all(rt);
+            return false;
+        }
+        k->slept = true;
+    }
+    return true;
+}
+
+/* Fds and timers; sleeps when there is nothing else. How many callbacks ran, or -errno. */
+static int loop_phase(vmsig_rt *rt, int timeout_ms) {
+    bool work = rt->wake || rt->later || rt->ended || any_events(rt);
+    if (work && ++rt->busy_turns < BUSY_TURNS)
+        return 0;
+    rt->busy_turns = 0;
+    Vmsig__Pb__PollMode mode = rt->boot->poll;
+    if (!work && timeout_ms != 0) {
+        if (mode == VMSIG__PB__POLL_MODE__POLL_SPIN) {
+            look_on(rt);
+            timeout_ms = 0;
+        }
+        if (mode == VMSIG__PB__POLL_MODE__POLL_ADAPTIVE)
+            work = look_on_if_it_pays(rt);
+    }
+    if (work || timeout_ms == 0 || !lie_down(rt))
+        return vmsig_loop_run_once(rt->loop, 0);
+    int ran = vmsig_loop_run_once(rt->loop, timeout_ms);
+    wake_all(rt);
+    vmsig_store64(&rt->gauges->wakeups, rt->gauges->wakeups + 1);
+    return ran;
+}
+
+/* ---- the turn ---------------------------------------------------------------------------------------- */
+
+/* Outputs that have room by now, whether a bell said so or not. */
+static void look_for_room(vmsig_rt *rt) {
+    rt->wake = false;
+    for (unsigned i = 0; i < rt->links_n; i++)
+        if (rt->links[i]->l.output && rt->links[i]->want)
+            vmsig_rt_room_there(rt->links[i]);
+}
+
+static void finish(vmsig_rt *rt) {
+    if (!rt->drained || rt->ended)
+        return;
+    vmsig_rt_say_stopped(rt);
+    vmsig_rt_quit(rt, 0);
+}
+
+int vmsig_rt_turn(vmsig_rt *rt, int timeout_ms) {
+    if (rt->ended)
+        return -ESHUTDOWN;
+    int ran = loop_phase(rt, timeout_ms);
+    if (ran < 0)
+        return ran;
+    if (rt->wake)
+        look_for_room(rt);
+    vmsig_rt_serve_later(rt);
+    unsigned taken = rt->ready ? consume_all(rt) : 0;
+    if ((ran || taken) && rt->ready) {
+        if (rt->ops->turn)
+            rt->ops->turn(rt->self);
+        vmsig_store64(&rt->gauges->turns, rt->gauges->turns + 1);
+        vmsig_store64(&rt->gauges->stamp_ns, vmsig_now_ns());
+    }
+    publish(rt);
+    remove_drained(rt);
+    finish(rt);
+    return rt->ended ? -ESHUTDOWN : 0;
+}

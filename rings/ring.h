@@ -30,7 +30,9 @@
 #define VMSIG_RING_H
 
 #include <stddef.h>
+#include <string.h>
 
+#include "rings/atomics.h"
 #include "schema/slot.h"
 
 #define VMSIG_RING_MAGIC     0x676e697267736d76ull /* "vmsgring" */
@@ -87,9 +89,9 @@ int vmsig_ring_out_peer(vmsig_ring_out *out, int reader_fd);
 void vmsig_ring_out_close(vmsig_ring_out *out);
 
 /* Where a dead predecessor's ring ends, from its memfd: walks from `cursor` (the consumer's; never overwritten) while
- * turns follow, up to the first event that is nonsense. *last is the last event published there (n slots, turn words as
- * found), n = 0 if there is none at or after cursor. arena_tail lies above every body that the consumer may have seen.
- * reader_fd -1: there never was a consumer. 0, -EPROTO: the head is none. */
+ * turns follow, up to the first event that is nonsense. *last is the last event published there, consumed or not (n slots,
+ * turn words as found), n = 0 if there was none. arena_tail lies above every body that the consumer may have seen.
+ * reader_fd -1: there never was a consumer. 0, -EPROTO: the head is none, or the cursor not one of this ring. */
 typedef struct vmsig_ring_end {
     uint64_t tail, arena_tail;
     uint32_t generation;
@@ -103,9 +105,20 @@ int vmsig_ring_find_end(int ring_fd, int reader_fd, vmsig_ring_end *end);
 uint32_t vmsig_ring_room(vmsig_ring_out *out, uint32_t want);
 
 /* The slot at tail, to build a one-slot event in place; NULL: no room (or poisoned). Then publish1. */
-vmsig_slot *vmsig_ring_next(vmsig_ring_out *out);
+static inline vmsig_slot *vmsig_ring_next(vmsig_ring_out *out) {
+    if (out->tail == out->limit && vmsig_ring_room(out, 1) == 0)
+        return NULL;
+    return &out->slots[out->tail & out->mask];
+}
 /* Publishes the event built there: everything but turn must be filled in. */
-void vmsig_ring_publish1(vmsig_ring_out *out);
+static inline void vmsig_ring_publish1(vmsig_ring_out *out) {
+    vmsig_slot *s = &out->slots[out->tail & out->mask];
+    if (vmsig_slot_in_arena(s))
+        out->arena_tail = out->arena_next;
+    out->tail++;
+    out->unflushed++;
+    vmsig_store64_release(&s->turn, out->tail);
+}
 
 /* Publishes an image of n slots: 0, -EAGAIN no room, -EPROTO poisoned. The image's payload reference must point into
  * this ring's arena already. */
@@ -161,9 +174,31 @@ int vmsig_ring_in_create(vmsig_ring_in *in, int reader_fd, uint64_t cursor, uint
 int vmsig_ring_in_peer(vmsig_ring_in *in, int ring_fd, uint32_t link);
 void vmsig_ring_in_close(vmsig_ring_in *in);
 
+/* The four bytes kind, route, lane, shape of a slot that a peer may write, loaded at once. */
+static inline vmsig_slot vmsig_slot_load_form(const vmsig_slot *s) {
+    uint32_t word = vmsig_load32((const uint32_t *)(const void *)&s->kind);
+    vmsig_slot form = {0};
+    memcpy(&form.kind, &word, sizeof word);
+    return form;
+}
+/* vmsig_ring_peek for all but the common case. */
+const vmsig_slot *vmsig_ring_peek_slow(vmsig_ring_in *in);
 /* The first slot of the next event, in place, or NULL: nothing there (or poisoned: see in->poisoned). Valid until
  * advance. Turns to the next ring of the chain where this one is drained. */
-const vmsig_slot *vmsig_ring_peek(vmsig_ring_in *in);
+static inline const vmsig_slot *vmsig_ring_peek(vmsig_ring_in *in) {
+    const vmsig_ring_view *v = &in->chain[0];
+    if (in->chained != 1 || in->poisoned != 0)
+        return vmsig_ring_peek_slow(in);
+    const vmsig_slot *s = &v->slots[in->cursor & v->mask];
+    if (vmsig_load64_acquire(&s->turn) != in->cursor + 1)
+        return vmsig_ring_peek_slow(in);
+    vmsig_slot form = vmsig_slot_load_form(s);
+    if (vmsig_slot_in_arena(&form) || vmsig_slot_body_len(&form) > VMSIG_HEAD_BODY)
+        return vmsig_ring_peek_slow(in);
+    in->head_count = 1;
+    in->ref.len = 0;
+    return s;
+}
 /* Copies the peeked event: the number of slots; 0: the peer changed it meanwhile, which poisons. */
 uint32_t vmsig_ring_copy(vmsig_ring_in *in, vmsig_image *img);
 /* The payload of the peeked event, in place: *len bytes, or NULL: it has none, or its reference is nonsense (poisons).
@@ -172,7 +207,13 @@ const void *vmsig_ring_body(vmsig_ring_in *in, const vmsig_image *img, uint32_t 
 /* The peeked event as a vmsig_event with a malloc'ed payload: 0, -ENOMEM, -EPROTO. */
 int vmsig_ring_get_event(vmsig_ring_in *in, vmsig_event *ev);
 /* Steps past the peeked event. */
-void vmsig_ring_advance(vmsig_ring_in *in);
+static inline void vmsig_ring_advance(vmsig_ring_in *in) {
+    in->cursor += in->head_count;
+    in->head_count = 0;
+    if (in->ref.len > 0)
+        in->arena_cursor = in->ref.pos + in->ref.len;
+    in->ref.len = 0;
+}
 /* Stores the shared cursors, once per turn: 1 = the producer wants room, ring its bell; 0 = it doesn't. */
 int vmsig_ring_release(vmsig_ring_in *in);
 

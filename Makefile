@@ -9,7 +9,9 @@
 BUILD   ?= build
 PREFIX  ?= /usr/local
 VERSION := 0.1.0
-CC      ?= gcc
+ifeq ($(origin CC),default)
+CC      := gcc
+endif
 OPT     ?= -O2 -g
 SAN     ?=
 WARN    := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror
@@ -34,7 +36,7 @@ TESTS   := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/*/test_*.c))
 PLUGINS := $(patsubst tests/plugins/%.c,$(BUILD)/plugins/%.so,$(wildcard tests/plugins/*.c))
 EXAMPLES := $(patsubst docs/examples/%.c,$(BUILD)/examples/%,$(wildcard docs/examples/*.c))
 
-.PHONY: all run check bench install clean packages packages-check format
+.PHONY: all tests run check bench install clean packages packages-check format
 .SECONDARY:
 .DELETE_ON_ERROR:
 
@@ -94,25 +96,25 @@ $(BUILD)/lib/libsupervisor.a: $(SUP_OBJ)
 define program
 $(BUILD)/bin/$(notdir $(1:_main.c=)): $(BUILD)/obj/$(1:.c=.o) $(BUILD)/lib/libsupervisor.a $(BUILD)/lib/libvmsig.a
 	@mkdir -p $$(@D)
-	$$(CC) $$(LDFLAGS) -rdynamic -o $$@ $$^ $$(LIBS) -lpthread
+	$$(CC) $$(LDFLAGS) -rdynamic -o $$@ $$(filter %.o %.a,$$^) $$(LIBS) -lpthread
 endef
 $(foreach m,$(MAINS),$(eval $(call program,$(m))))
 
 $(BUILD)/bench/%: bench/%.c $(BUILD)/lib/libsupervisor.a $(BUILD)/lib/libvmsig.a
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP $(LDFLAGS) -o $@ $^ $(LIBS) -lpthread
+	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP $(LDFLAGS) -o $@ $(filter %.c %.a,$^) $(LIBS) -lpthread
 
 $(BUILD)/examples/%: docs/examples/%.c $(BUILD)/lib/libvmsig.a
 	@mkdir -p $(@D)
-	$(CC) -Iinclude $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
+	$(CC) -Iinclude $(CFLAGS) -MMD -MP $(LDFLAGS) -o $@ $(filter %.c %.a,$^) $(LIBS)
 
 $(BUILD)/plugins/%.so: tests/plugins/%.c
 	@mkdir -p $(@D)
-	$(CC) -Iinclude $(CFLAGS) -shared $(LDFLAGS) -o $@ $<
+	$(CC) -Iinclude $(CFLAGS) -MMD -MP -shared $(LDFLAGS) -o $@ $<
 
 $(BUILD)/tests/%: tests/%.c $(BUILD)/lib/libsupervisor.a $(BUILD)/lib/libvmsig.a
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) -DTEST_BUILD='"$(abspath $(BUILD))"' $(CFLAGS) -MMD -MP $(LDFLAGS) -o $@ $^ $(LIBS) -lcriterion -lpthread
+	$(CC) $(CPPFLAGS) -DTEST_BUILD='"$(abspath $(BUILD))"' $(CFLAGS) -MMD -MP $(LDFLAGS) -o $@ $(filter %.c %.a,$^) $(LIBS) -lcriterion -lpthread
 
 # ---- installing --------------------------------------------------------------------------------------
 install: all

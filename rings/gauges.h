@@ -14,7 +14,7 @@
 #include <stdint.h>
 
 #define VMSIG_GAUGES_MAGIC 0x7365677561676d76ull /* "vmgauges" */
-#define VMSIG_HIST_BUCKETS 320u                  /* 1 ns .. 18 minutes */
+#define VMSIG_HIST_BUCKETS 320u                  /* 1 ns .. 73 minutes */
 
 typedef struct vmsig_hist {
     uint64_t count;

@@ -224,38 +224,10 @@ static int get_vmhost(const Vmsig__Pb__Event *pb, vmsig_event *out) {
     return 0;
 }
 
-/* The segments follow the memctx in inln where they all fit, else they are the payload. */
-static int read_segs(const vmsig_event *ev, vmsig_seg *out, int max) {
-    uint32_t rest = ev->inln_len - (uint32_t)sizeof(vmsig_memctx);
-    if (ev->inln_len < sizeof(vmsig_memctx) || (rest > 0 && ev->payload_len > 0))
-        return -1;
-    const void *at = rest > 0 ? ev->inln + sizeof(vmsig_memctx) : ev->payload;
-    uint32_t bytes = rest + ev->payload_len;
-    if (bytes % sizeof(vmsig_seg) != 0 || bytes / sizeof(vmsig_seg) > (uint32_t)max)
-        return -1;
-    if (bytes > 0)
-        memcpy(out, at, bytes);
-    return (int)(bytes / sizeof(vmsig_seg));
-}
-static int write_segs(vmsig_event *ev, const vmsig_seg *segs, size_t n) {
-    uint32_t bytes = (uint32_t)(n * sizeof *segs);
-    if (n > 0 && bytes <= VMSIG_INLINE_MAX - ev->inln_len) {
-        memcpy(ev->inln + ev->inln_len, segs, bytes);
-        ev->inln_len += bytes;
-    } else if (n > 0) {
-        ev->payload = malloc(bytes);
-        if (!ev->payload)
-            return -ENOMEM;
-        memcpy(ev->payload, segs, bytes);
-        ev->payload_len = bytes;
-    }
-    return 0;
-}
-
 /* On the wire the segments are fields of their own, and no payload goes with them. */
 static int put_memctx(const vmsig_event *ev, vmsig_pb_event *out) {
     vmsig_seg segs[VMSIG_SEGS_MAX];
-    int n = read_segs(ev, segs, VMSIG_SEGS_MAX);
+    int n = vmsig_memctx_segs(ev, segs, VMSIG_SEGS_MAX);
     if (n < 0)
         return -EINVAL;
     vmsig_memctx b;
@@ -303,8 +275,7 @@ static int get_memctx(const Vmsig__Pb__Event *pb, vmsig_event *out) {
                       .vcpu = (uint16_t)m->vcpu,
                       .cpl = (uint8_t)m->cpl,
                       .flags = (uint8_t)m->flags};
-    store(out, &b, sizeof b);
-    return write_segs(out, segs, m->n_segs);
+    return vmsig_memctx_pack(out, &b, segs, (int)m->n_segs) < 0 ? -errno : 0;
 }
 
 static const body_kind bodies[] = {

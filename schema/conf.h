@@ -22,8 +22,8 @@ typedef enum vmsig_conf_type {
     VMSIG_CONF_TIME, /* ns, us, ms, s; stored in ns; min..max */
     VMSIG_CONF_BOOL,
     VMSIG_CONF_CHOICE, /* stored as its index in choices */
-    VMSIG_CONF_LIST,   /* of strings */
-    VMSIG_CONF_MAPS,   /* a list of maps, each read by the table `sub` */
+    VMSIG_CONF_LIST,   /* of strings, at most max where that is not 0; one plain value counts as a list of one */
+    VMSIG_CONF_MAPS,   /* a list of min..max maps, each read by the table `sub` */
     VMSIG_CONF_MAP,    /* one map, read by the table `sub` */
     VMSIG_CONF_PAIRS   /* a map of any keys to plain values: a vmsig_conf_list of key, value, key, value... */
 } vmsig_conf_type;

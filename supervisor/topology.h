@@ -67,7 +67,7 @@ typedef struct vmsig_topo_actor {
     size_t grants_len;
     vmsig_topo_policy *policies; /* a context's */
     size_t policies_n;
-    vmsig_topo_option *options; /* handed to the actor as they are */
+    vmsig_topo_option *options; /* handed to the actor; sizes and times of the table as plain bytes and ns */
     size_t options_n;
     uint32_t *after; /* indices of actors that must be READY before */
     size_t after_n;
@@ -104,7 +104,7 @@ typedef struct vmsig_topology {
     size_t links_n;
 } vmsig_topology;
 
-/* path NULL: the built-in demo. program_dir: where vmsig's own programs lie. */
+/* path NULL: the built-in demo. program_dir: where vmsig's own programs lie; absolute. */
 int vmsig_topology_load(const char *path, const char *program_dir, vmsig_topology **out, vmsig_conf_error *err);
 /* The same from text in memory (file: for messages; folder: for relative paths). */
 int vmsig_topology_parse(const char *file, const char *folder, const char *text, size_t len, const char *program_dir,

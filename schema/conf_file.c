@@ -1,0 +1,54 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "schema/conf_value.h"
+
+static int failed(vmsig_conf_error *err, const char *path, int why) {
+    vmsig_conf_fail(err, path, (vmsig_conf_mark){0, 0}, "cannot read it: %s", strerror(why));
+    return -why;
+}
+
+/* Reads to the file's end, but no more than max + 1 bytes: a file that grows meanwhile is caught, too. */
+static int read_all(int fd, char *buf, size_t max, size_t *len) {
+    *len = 0;
+    while (*len <= max) {
+        ssize_t n = read(fd, buf + *len, max + 1 - *len);
+        if (n == 0)
+            return 0;
+        if (n < 0 && errno != EINTR)
+            return -errno;
+        *len += n > 0 ? (size_t)n : 0;
+    }
+    return -EFBIG;
+}
+
+int vmsig_conf_read_file(const char *path, size_t max, char **text, size_t *len, vmsig_conf_error *err) {
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO must not hold us */
+    if (fd < 0)
+        return failed(err, path, errno);
+    struct stat st;
+    int e = fstat(fd, &st) < 0 ? -errno : 0;
+    if (e == 0 && !S_ISREG(st.st_mode) && !S_ISCHR(st.st_mode))
+        e = S_ISDIR(st.st_mode) ? -EISDIR : -EINVAL;
+    *text = e == 0 ? malloc(max + 2) : NULL;
+    if (e == 0)
+        e = *text ? read_all(fd, *text, max, len) : -ENOMEM;
+    close(fd);
+    if (e == 0) {
+        (*text)[*len] = '\0';
+        return 0;
+    }
+    free(*text);
+    *text = NULL;
+    if (e == -EFBIG)
+        vmsig_conf_fail(err, path, (vmsig_conf_mark){0, 0}, "the file is too large, expected at most %zu bytes", max);
+    else if (e == -EINVAL)
+        vmsig_conf_fail(err, path, (vmsig_conf_mark){0, 0}, "found no file, expected one");
+    else
+        failed(err, path, -e);
+    return e;
+}

@@ -1,0 +1,96 @@
+/* What a topology names outside itself: programs, paths, grants files. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "schema/grants.h"
+#include "supervisor/topology_file.h"
+
+#define GRANTS_BYTES_MAX 49152u /* the text travels in one boot frame */
+
+char *vmsig_topo_path(const vmsig_topology *t, const char *path) {
+    char *out = NULL;
+    if (path[0] == '/')
+        return strdup(path);
+    path += strncmp(path, "./", 2) == 0 ? 2 : 0;
+    return asprintf(&out, "%s/%s", t->folder, path) < 0 ? NULL : out;
+}
+
+static bool is_program(const char *path) {
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISREG(st.st_mode) && access(path, X_OK) == 0;
+}
+
+/* FOLDER/exec if that is a program, else NULL. */
+static char *program_in(const char *folder, size_t len, const char *exec) {
+    char *path = NULL;
+    if (folder[0] != '/' || asprintf(&path, "%.*s/%s", (int)len, folder, exec) < 0)
+        return NULL;
+    if (is_program(path))
+        return path;
+    free(path);
+    return NULL;
+}
+
+static char *program_in_path(const char *exec) {
+    const char *at = getenv("PATH");
+    char *found = NULL;
+    while (at && *at && !found) {
+        size_t n = strcspn(at, ":");
+        if (n > 0)
+            found = program_in(at, n, exec);
+        at += n + (at[n] == ':');
+    }
+    return found;
+}
+
+int vmsig_topo_program(vmsig_topo_build *b, const char *exec, vmsig_conf_mark at, char **out) {
+    if (strchr(exec, '/')) {
+        char *path = vmsig_topo_path(b->t, exec);
+        if (!path)
+            return vmsig_topo_no_memory(b);
+        *out = is_program(path) ? path : NULL;
+        if (*out)
+            return 0;
+        int err = vmsig_topo_fail(b, at, "exec: found %.150s, expected a program that can be run", path);
+        free(path);
+        return err;
+    }
+    *out = program_in(b->program_dir, strlen(b->program_dir), exec);
+    if (!*out)
+        *out = program_in_path(exec);
+    if (*out)
+        return 0;
+    return vmsig_topo_fail(b, at, "exec: found no program %.60s, expected it in %.120s or in PATH", exec,
+                           b->program_dir);
+}
+
+/* Reads and checks one gateway's grants; the gateway is handed the text. */
+static int read_grants(vmsig_topo_build *b, vmsig_topo_actor *a, vmsig_conf_mark at) {
+    vmsig_conf_error why;
+    if (vmsig_conf_read_file(a->grants, GRANTS_BYTES_MAX, &a->grants_text, &a->grants_len, &why) < 0)
+        return vmsig_topo_fail(b, at, "grants: %.300s", why.text);
+    const char *names[VMSIG_ENDPOINTS_MAX] = {NULL};
+    for (size_t i = 0; i < b->t->endpoints_n; i++)
+        if (a->endpoint_mask >> b->t->endpoints[i].id & 1)
+            names[b->t->endpoints[i].id] = b->t->endpoints[i].name;
+    vmsig_grants grants;
+    int err = vmsig_grants_parse(a->grants, a->grants_text, a->grants_len, names, &grants, b->err);
+    vmsig_grants_free(&grants);
+    return err;
+}
+
+int vmsig_topo_grants(vmsig_topo_build *b) {
+    const vmsig_file_actor *f = b->file->actors.items;
+    size_t hosts = b->t->endpoints_n;
+    for (size_t i = hosts; i < b->t->actors_n; i++) {
+        if (!b->t->actors[i].grants)
+            continue;
+        int err = read_grants(b, &b->t->actors[i], f[i - hosts].grants_mark);
+        if (err < 0)
+            return err;
+    }
+    return 0;
+}

@@ -1,0 +1,202 @@
+/* The table of the topology file: what may stand there, and what it means. */
+#include "rings/ring.h"
+#include "supervisor/topology_file.h"
+
+static const char *const poll_modes[] = {"adaptive", "spin", "block", NULL};             /* PollMode of boot.proto */
+static const char *const restarts[] = {"permanent", "transient", "temporary", NULL};     /* vmsig_topo_restart */
+static const char *const directions[] = {"up", "down", NULL};                            /* vmsig_dir */
+static const char *const prios[] = {"default", "low", "normal", "high", "urgent", NULL}; /* vmsig_prio */
+static const char *const drops[] = {"oldest", "newest", "block", NULL};                  /* vmsig_drop_policy */
+static const char *const limits[] = {"default", "none", NULL};
+static const char *const hosts[] = {"stub", "qemu", NULL};
+static const char *const accels[] = {"auto", "kvm", "tcg", NULL};
+static const char *const kinds[] = {"context", "gateway", "sensor", "actor", NULL};
+
+vmsig_topo_kind vmsig_file_kind(const vmsig_file_actor *a) {
+    static const vmsig_topo_kind of[] = {VMSIG_TOPO_CONTEXT, VMSIG_TOPO_GATEWAY, VMSIG_TOPO_SENSOR, VMSIG_TOPO_ACTOR};
+    return of[a->kind];
+}
+const char *vmsig_file_host_name(int host) {
+    return hosts[host];
+}
+const char *vmsig_file_accel_name(int accel) {
+    return accels[accel];
+}
+
+#define COUNT(a)    (sizeof(a) / sizeof(a)[0])
+#define AT(T, f)    .offset = offsetof(T, f)
+#define MARK(T, f)  .mark_offset = offsetof(T, f##_mark)
+#define SET(T, f)   .set_offset = offsetof(T, f##_set)
+#define KEY(n, t)   .name = n, .type = VMSIG_CONF_##t
+#define SECOND      1000000000ull
+#define UINT32_TIME UINT32_MAX /* ns: what a policy can hold, 4.29 s */
+
+/* clang-format off */
+
+/* ---- how a process is run ----------------------------------------------------------------------------------------- */
+
+#define RUN_KEYS(T)                                                                                                    \
+    {KEY("exec", STRING), AT(T, run.exec), MARK(T, run.exec),                                                          \
+     .help = "The program. Without a slash it is looked up among vmsig's own programs, then in PATH; else it counts "  \
+             "from the file's folder. A sensor and an actor need one; the others have one of vmsig's own."},           \
+    {KEY("args", LIST), AT(T, run.args), .max = 256, .help = "Arguments of the program."},                                         \
+    {KEY("poll", CHOICE), AT(T, run.poll), .choices = poll_modes, .fallback = "adaptive",                              \
+     .help = "How it waits for events: spin a little, then sleep; spin always (a core of its own); sleep at once."},   \
+    {KEY("cpu", UINT), AT(T, run.cpu), SET(T, run.cpu), .max = 1023,                                                   \
+     .help = "The CPU that it is pinned to. Without: not pinned."},                                                    \
+    {KEY("restart", CHOICE), AT(T, run.restart), .choices = restarts, .fallback = "permanent",                         \
+     .help = "Whether it is started again when it ends: always; after a crash only; never."},                          \
+    {KEY("restarts", UINT), AT(T, run.restarts), .max = 100000, .fallback = "5",                                       \
+     .help = "How many restarts within `window` are borne before it is given up as FAILED; 0 = no limit."},            \
+    {KEY("window", TIME), AT(T, run.window), .min = SECOND / 1000, .max = 86400 * SECOND, .fallback = "10s",           \
+     .help = "The time in which `restarts` counts."},                                                                  \
+    {KEY("ready", TIME), AT(T, run.ready), .min = SECOND / 1000, .max = 3600 * SECOND, .fallback = "5s",               \
+     .help = "How long it may take to say that it is ready."},                                                         \
+    {KEY("stop", TIME), AT(T, run.stop), .min = SECOND / 1000, .max = 3600 * SECOND, .fallback = "2s",                 \
+     .help = "How long it may take to stop when asked to, before it is killed."},                                      \
+    {KEY("user", STRING), AT(T, run.user), MARK(T, run.user),                                                          \
+     .help = "The user that it runs as, when vmsig runs as root. Without: a uid of its own, from `uid_base` on."},     \
+    {KEY("after", LIST), AT(T, run.after), MARK(T, run.after), .max = 64,                                              \
+     .help = "Actors that must be ready before it is started, beyond those that take its events."},                    \
+    {KEY("state", SIZE), AT(T, run.state), SET(T, run.state), .max = 1u << 30,                                         \
+     .help = "Size of the memory that outlives it. Without: 8M for a context, 16M for a gateway, 64K for a host, "     \
+             "none for others."},                                                                                      \
+    {KEY("options", PAIRS), AT(T, run.options), MARK(T, run.options),                                                  \
+     .help = "Handed to it as they are."}
+
+/* ---- endpoints ------------------------------------------------------------------------------------------------------ */
+
+static const vmsig_conf_key stub_keys[] = {
+    {KEY("memory", SIZE), AT(vmsig_file_stub, memory), .min = 4u << 20, .max = 1u << 30, .power_of_two = true,
+     .fallback = "16M", .help = "Its RAM."},
+    {KEY("la57", BOOL), AT(vmsig_file_stub, la57), .fallback = "false",
+     .help = "Whether its page tables have 5 levels instead of 4."},
+    {KEY("tick", TIME), AT(vmsig_file_stub, tick), .min = SECOND / 1000, .max = 3600 * SECOND, .fallback = "100ms",
+     .help = "How often the counter in its RAM goes up."},
+};
+static const vmsig_conf_table stub_table = {"stub", "Settings of `host: stub`, an endpoint without a VM.",
+                                            sizeof(vmsig_file_stub), stub_keys, COUNT(stub_keys)};
+
+static const vmsig_conf_key qemu_keys[] = {
+    {KEY("memory", SIZE), AT(vmsig_file_qemu, memory), .min = 1u << 20, .max = 1ull << 40, .fallback = "128M",
+     .help = "The VM's RAM."},
+    {KEY("accel", CHOICE), AT(vmsig_file_qemu, accel), .choices = accels, .fallback = "auto",
+     .help = "How the VM is run: KVM where there is one, else TCG; KVM; TCG."},
+    {KEY("kernel", STRING), AT(vmsig_file_qemu, kernel), .help = "The kernel that it boots."},
+};
+static const vmsig_conf_table qemu_table = {"qemu", "Settings of `host: qemu`; without effect for another host.",
+                                            sizeof(vmsig_file_qemu), qemu_keys, COUNT(qemu_keys)};
+
+static const vmsig_conf_key endpoint_keys[] = {
+    {KEY("name", NAME), .required = true, AT(vmsig_file_endpoint, name), MARK(vmsig_file_endpoint, name),
+     .help = "Its name, and that of its host adapter among the actors."},
+    {KEY("id", UINT), .required = true, AT(vmsig_file_endpoint, id), MARK(vmsig_file_endpoint, id), .max = 63,
+     .help = "Its number, a bit of endpoint masks."},
+    {KEY("host", CHOICE), .required = true, AT(vmsig_file_endpoint, host), MARK(vmsig_file_endpoint, host),
+     .choices = hosts, .help = "What it is: the built-in stub, or a VM under QEMU."},
+    {KEY("stub", MAP), AT(vmsig_file_endpoint, stub), .sub = &stub_table, .help = "Settings of `host: stub`."},
+    {KEY("qemu", MAP), AT(vmsig_file_endpoint, qemu), .sub = &qemu_table, .help = "Settings of `host: qemu`."},
+    RUN_KEYS(vmsig_file_endpoint),
+};
+static const vmsig_conf_table endpoint_table = {
+    "endpoints", "One entry for each VM. Its host adapter is an actor, run as the keys from `exec` on say.",
+    sizeof(vmsig_file_endpoint), endpoint_keys, COUNT(endpoint_keys)};
+
+/* ---- actors ----------------------------------------------------------------------------------------------------------- */
+
+static const vmsig_conf_key policy_keys[] = {
+    {KEY("source", STRING), .required = true, AT(vmsig_file_policy, source), MARK(vmsig_file_policy, source),
+     .help = "The source that it is for: 0 to 31, or seam, memctx, vmhost, input, memwrite."},
+    {KEY("dir", CHOICE), AT(vmsig_file_policy, dir), .choices = directions, .fallback = "up",
+     .help = "Events (up) or commands (down)."},
+    {KEY("prio", CHOICE), AT(vmsig_file_policy, prio), .choices = prios, .fallback = "default",
+     .help = "Priority of those that come without one."},
+    {KEY("min_gap", TIME), AT(vmsig_file_policy, min_gap), .max = UINT32_TIME, .fallback = "0",
+     .help = "Least time between two of a channel: it delays, and never drops."},
+    {KEY("coalesce", TIME), AT(vmsig_file_policy, coalesce), .max = UINT32_TIME, .fallback = "0",
+     .help = "Window in which those of one kind become one: the newest, with a count."},
+    {KEY("max_inflight", UINT), AT(vmsig_file_policy, max_inflight), .max = 65536, .fallback = "0",
+     .help = "How many may be queued on a channel; 0 = no bound."},
+    {KEY("drop", CHOICE), AT(vmsig_file_policy, drop), .choices = drops, .fallback = "oldest",
+     .help = "What happens at `max_inflight`: the oldest gives way; the newest is refused; the sender waits."},
+};
+static const vmsig_conf_table policy_table = {
+    "policies", "One entry for each source and direction whose events do not simply pass through.",
+    sizeof(vmsig_file_policy), policy_keys, COUNT(policy_keys)};
+
+static const vmsig_conf_key actor_keys[] = {
+    {KEY("name", NAME), .required = true, AT(vmsig_file_actor, name), MARK(vmsig_file_actor, name),
+     .help = "Its name; no endpoint and no other actor has it."},
+    {KEY("kind", CHOICE), .required = true, AT(vmsig_file_actor, kind), MARK(vmsig_file_actor, kind), .choices = kinds,
+     .help = "A transfer context; a control gateway; a sensor of an endpoint; any program of one's own in between, "
+             "with its links written out."},
+    {KEY("endpoint", NAME), AT(vmsig_file_actor, endpoint), MARK(vmsig_file_actor, endpoint),
+     .help = "Sensor: the endpoint whose events it emits. Actor: likewise, where it emits any."},
+    {KEY("source", UINT), AT(vmsig_file_actor, source), MARK(vmsig_file_actor, source), SET(vmsig_file_actor, source),
+     .min = 8, .max = 31, .help = "Sensor, actor: the source number of its events, a bit of source masks; each only "
+                                  "once in an endpoint."},
+    {KEY("memctx", BOOL), AT(vmsig_file_actor, memctx), MARK(vmsig_file_actor, memctx), .fallback = "false",
+     .help = "Sensor, actor: it is handed its endpoint's address-space context and read-only RAM."},
+    {KEY("accepts", LIST), AT(vmsig_file_actor, accepts), MARK(vmsig_file_actor, accepts), .max = 8,
+     .help = "Sensor, actor: commands that it takes: input, lifecycle, vm, memwrite."},
+    {KEY("endpoints", LIST), AT(vmsig_file_actor, endpoints), MARK(vmsig_file_actor, endpoints),
+     .max = 64,
+     .help = "Context, gateway, actor: the endpoints that it serves. Without: all. An endpoint belongs to one context "
+             "and one gateway."},
+    {KEY("socket", STRING), AT(vmsig_file_actor, socket), MARK(vmsig_file_actor, socket),
+     .help = "Gateway: the path of its socket. Without: its name with .sock, in the run directory."},
+    {KEY("grants", STRING), AT(vmsig_file_actor, grants), MARK(vmsig_file_actor, grants),
+     .help = "Gateway: the grants file. Without: root and the user who runs vmsig may do everything, others nothing."},
+    {KEY("audit", STRING), AT(vmsig_file_actor, audit), MARK(vmsig_file_actor, audit),
+     .help = "Gateway: the file to which it appends what was granted, denied and done. Without: none is kept."},
+    {KEY("policies", MAPS), AT(vmsig_file_actor, policies), MARK(vmsig_file_actor, policies), .max = 64,
+     .sub = &policy_table, .help = "Context: pacing, coalescing and priority."},
+    RUN_KEYS(vmsig_file_actor),
+};
+static const vmsig_conf_table actor_table = {
+    "actors", "One entry for each process besides the endpoints' host adapters.", sizeof(vmsig_file_actor), actor_keys,
+    COUNT(actor_keys)};
+
+/* ---- links, and the whole ------------------------------------------------------------------------------------------------ */
+
+static const vmsig_conf_key link_keys[] = {
+    {KEY("from", NAME), .required = true, AT(vmsig_file_link, from), MARK(vmsig_file_link, from),
+     .help = "The actor (or endpoint) that emits."},
+    {KEY("to", NAME), .required = true, AT(vmsig_file_link, to), MARK(vmsig_file_link, to), .help = "Who receives."},
+    {KEY("dir", CHOICE), AT(vmsig_file_link, dir), MARK(vmsig_file_link, dir), SET(vmsig_file_link, dir),
+     .choices = directions, .help = "Whether events (up) or commands and memctx (down) go there. Without: down from "
+                                    "a context to a host, a sensor, or an actor that accepts commands or takes "
+                                    "memctx; down from a gateway; else up."},
+    {KEY("slots", UINT), AT(vmsig_file_link, slots), SET(vmsig_file_link, slots), .min = 8,
+     .max = VMSIG_RING_SLOTS_MAX, .power_of_two = true, .help = "Size of its ring. Without: the file's `slots`."},
+    {KEY("arena", SIZE), AT(vmsig_file_link, arena), SET(vmsig_file_link, arena), .min = 4096, .max = 1u << 30,
+     .power_of_two = true, .help = "Memory for larger bodies. Without: the file's `arena`."},
+};
+static const vmsig_conf_table link_table = {
+    "links",
+    "Links follow from the kinds; an entry here resizes one of them, or adds one from or to a `kind: actor`. What a "
+    "sensor or host emits goes to its context, unless a link of its own to an actor is written here.",
+    sizeof(vmsig_file_link), link_keys, COUNT(link_keys)};
+
+static const vmsig_conf_key top_keys[] = {
+    {KEY("name", NAME), AT(vmsig_file_top, name), MARK(vmsig_file_top, name),
+     .help = "Of the run directory. Without: the file's name without its ending."},
+    {KEY("uid_base", UINT), AT(vmsig_file_top, uid_base), .min = 1, .max = UINT32_MAX - 1 - VMSIG_ACTORS_MAX,
+     .fallback = "40000", .help = "As root, each actor without a `user` runs under a uid of its own, from here on."},
+    {KEY("limits", CHOICE), AT(vmsig_file_top, limits), .choices = limits, .fallback = "default",
+     .help = "none: actors are restarted at once and without limit, whatever their `restarts` say."},
+    {KEY("slots", UINT), AT(vmsig_file_top, slots), .min = 8, .max = VMSIG_RING_SLOTS_MAX, .power_of_two = true,
+     .fallback = "4096", .help = "Size of each ring, in events."},
+    {KEY("arena", SIZE), AT(vmsig_file_top, arena), .min = 4096, .max = 1u << 30, .power_of_two = true,
+     .fallback = "1M", .help = "Memory of each link for bodies that do not fit an event."},
+    {KEY("endpoints", MAPS), .required = true, AT(vmsig_file_top, endpoints), .min = 1, .max = VMSIG_ENDPOINTS_MAX,
+     .sub = &endpoint_table, .help = "The VMs."},
+    {KEY("actors", MAPS), .required = true, AT(vmsig_file_top, actors), .min = 1,
+     .max = VMSIG_ACTORS_MAX - VMSIG_ENDPOINTS_MAX, .sub = &actor_table, .help = "The processes around them."},
+    {KEY("links", MAPS), AT(vmsig_file_top, links), .max = 4096, .sub = &link_table,
+     .help = "Sizes of links, and the links of a `kind: actor`."},
+};
+const vmsig_conf_table vmsig_topology_table = {
+    "topology", "Endpoints, the actors around them, and where it matters the links between them.",
+    sizeof(vmsig_file_top), top_keys, COUNT(top_keys)};
+/* clang-format on */

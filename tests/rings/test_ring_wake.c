@@ -1,0 +1,339 @@
+/* Sleeping and waking, room and bells: first step by step, then between two processes, where every wait has a deadline:
+ * one lost wake-up and the test fails. */
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+
+#include "pair.h"
+#include "rings/bell.h"
+
+Test(ring_wake, only_a_sleeper_is_rung) {
+    pair p;
+    pair_open(&p, 8, 0);
+    cr_expect_eq(vmsig_ring_flush(&p.out), 0, "nothing was published");
+    cr_assert_eq(pair_put(&p, 0, 0), 0);
+    cr_expect_eq(vmsig_ring_flush(&p.out), 0, "it is awake");
+    pair_expect(&p, 0, 0);
+    cr_expect_eq(vmsig_ring_sleep(&p.in), 0);
+    cr_expect_eq(vmsig_ring_flush(&p.out), 0, "nothing new to wake it for");
+    cr_assert_eq(pair_put(&p, 1, 0), 0);
+    cr_expect_eq(vmsig_ring_flush(&p.out), 1);
+    vmsig_ring_wake(&p.in);
+    cr_assert_eq(pair_put(&p, 2, 0), 0);
+    cr_expect_eq(vmsig_ring_flush(&p.out), 0);
+    pair_close(&p);
+}
+
+Test(ring_wake, nobody_sleeps_over_an_event) {
+    pair p;
+    pair_open(&p, 8, 0);
+    cr_assert_eq(pair_put(&p, 0, 100), 0);
+    cr_expect_eq(vmsig_ring_sleep(&p.in), 1);
+    cr_expect_eq(p.in.reader->asleep, 0, "and is awake again");
+    pair_close(&p);
+}
+
+Test(ring_wake, a_producer_that_waits_is_rung_when_there_is_room) {
+    pair p;
+    uint64_t n = 0, got = 0;
+    pair_open(&p, 8, 0);
+    cr_expect_eq(vmsig_ring_want_room(&p.out, 8), 1);
+    cr_expect_eq(p.out.head->want, 0, "the wish is withdrawn");
+    while (pair_put(&p, n, 0) == 0)
+        n++;
+    cr_expect_eq(vmsig_ring_release(&p.in), 0, "nothing to release");
+    cr_expect_eq(vmsig_ring_want_room(&p.out, 2), 0);
+    pair_expect(&p, got++, 0);
+    cr_expect_eq(vmsig_ring_release(&p.in), 1);
+    cr_expect_eq(vmsig_ring_want_room(&p.out, 2), 0, "one is not two");
+    pair_expect(&p, got++, 0);
+    cr_expect_eq(vmsig_ring_release(&p.in), 1);
+    cr_expect_eq(vmsig_ring_want_room(&p.out, 2), 1);
+    pair_expect(&p, got++, 0);
+    cr_expect_eq(vmsig_ring_release(&p.in), 0, "it no longer waits");
+    pair_close(&p);
+}
+
+Test(ring_wake, room_means_room_for_the_body_too) {
+    pair p;
+    uint8_t body[3000] = {0};
+    vmsig_event ev = pair_event(1, 0), got;
+    ev.payload = body;
+    ev.payload_len = sizeof body;
+    pair_open(&p, 8, 4096);
+    cr_assert_eq(vmsig_ring_put_event(&p.out, &ev), 0);
+    cr_assert_eq(vmsig_ring_put_event(&p.out, &ev), -EAGAIN);
+    cr_expect_eq(vmsig_ring_want_room(&p.out, 1), 0, "slots there are, but no room for the body");
+    cr_assert_not_null(vmsig_ring_peek(&p.in));
+    cr_assert_eq(vmsig_ring_get_event(&p.in, &got), 0);
+    free(got.payload);
+    vmsig_ring_advance(&p.in);
+    cr_expect_eq(vmsig_ring_release(&p.in), 1);
+    cr_expect_eq(vmsig_ring_want_room(&p.out, 1), 1);
+    cr_assert_eq(vmsig_ring_put_event(&p.out, &ev), 0);
+    pair_close(&p);
+}
+
+/* ---- two processes ----------------------------------------------------------------------------------- */
+
+#define DEADLINE_MS 60000
+
+enum { WELL, NO_WAKE_UP, WRONG_EVENT, RING_ERROR };
+
+/* A link with its bells; each process uses one side of it after the fork. */
+typedef struct wire {
+    pair p;
+    int data_bell, room_bell;
+} wire;
+
+static void wire_open(wire *w, uint32_t slots, uint64_t arena) {
+    pair_open(&w->p, slots, arena);
+    w->data_bell = vmsig_bell_create();
+    w->room_bell = vmsig_bell_create();
+    cr_assert(w->data_bell >= 0 && w->room_bell >= 0);
+}
+
+static void wire_close(wire *w) {
+    pair_close(&w->p);
+    close(w->data_bell);
+    close(w->room_bell);
+}
+
+static int wait_bell(int bell) {
+    struct pollfd p = {.fd = bell, .events = POLLIN};
+    int n;
+    while ((n = poll(&p, 1, DEADLINE_MS)) < 0 && errno == EINTR) {
+    }
+    vmsig_bell_clear(bell);
+    return n == 1 ? WELL : NO_WAKE_UP;
+}
+
+static void wire_flush(wire *w) {
+    if (vmsig_ring_flush(&w->p.out))
+        vmsig_bell_ring(w->data_bell);
+}
+
+static int wire_put(wire *w, const vmsig_event *ev) {
+    int err;
+    while ((err = vmsig_ring_put_event(&w->p.out, ev)) == -EAGAIN) {
+        wire_flush(w);
+        while (!vmsig_ring_want_room(&w->p.out, 3))
+            if (wait_bell(w->room_bell) != WELL)
+                return NO_WAKE_UP;
+    }
+    return err == 0 ? WELL : RING_ERROR;
+}
+
+static void wire_release(wire *w) {
+    if (vmsig_ring_release(&w->p.in))
+        vmsig_bell_ring(w->room_bell);
+}
+
+/* Until there is an event; sleeps at once when there is none. */
+static int wire_wait(wire *w) {
+    while (vmsig_ring_peek(&w->p.in) == NULL) {
+        wire_release(w);
+        if (w->p.in.poisoned != 0)
+            return RING_ERROR;
+        if (vmsig_ring_sleep(&w->p.in))
+            continue;
+        int err = wait_bell(w->data_bell);
+        vmsig_ring_wake(&w->p.in);
+        if (err != WELL)
+            return err;
+    }
+    return WELL;
+}
+
+static uint32_t length(uint64_t n) {
+    static const uint32_t lens[] = {0, 8, 24, 25, 80, 16, 112, 4};
+    return lens[n % 8];
+}
+
+static int produce(wire *w, uint64_t events, uint32_t turn, uint32_t payload_every) {
+    uint8_t body[700];
+    for (uint64_t n = 0; n < events; n++) {
+        vmsig_event ev = pair_event(n, length(n));
+        if (payload_every != 0 && n % payload_every == 0) {
+            ev.payload = body;
+            ev.payload_len = (uint32_t)(1 + n % sizeof body);
+            memset(body, (int)n, ev.payload_len);
+        }
+        int err = wire_put(w, &ev);
+        if (err != WELL)
+            return err;
+        if (n % turn == turn - 1)
+            wire_flush(w);
+    }
+    wire_flush(w);
+    return WELL;
+}
+
+static int check_payload(const vmsig_event *ev, uint64_t n, uint32_t payload_every) {
+    if (payload_every == 0 || n % payload_every != 0)
+        return ev->payload == NULL ? WELL : WRONG_EVENT;
+    if (ev->payload_len != 1 + n % 700)
+        return WRONG_EVENT;
+    for (uint32_t i = 0; i < ev->payload_len; i++)
+        if (((const uint8_t *)ev->payload)[i] != (uint8_t)n)
+            return WRONG_EVENT;
+    return WELL;
+}
+
+static int consume(wire *w, uint64_t events, uint32_t turn, uint32_t payload_every) {
+    for (uint64_t n = 0; n < events; n++) {
+        vmsig_event got, want = pair_event(n, length(n));
+        int err = wire_wait(w);
+        if (err != WELL)
+            return err;
+        if (vmsig_ring_get_event(&w->p.in, &got) != 0)
+            return RING_ERROR;
+        err = check_payload(&got, n, payload_every);
+        free(got.payload);
+        got.payload = NULL;
+        got.payload_len = 0;
+        if (err != WELL || memcmp(&got, &want, sizeof got) != 0)
+            return WRONG_EVENT;
+        vmsig_ring_advance(&w->p.in);
+        if (n % turn == turn - 1)
+            wire_release(w);
+    }
+    wire_release(w);
+    return WELL;
+}
+
+static pid_t child(void) {
+    pid_t pid = fork();
+    cr_assert_geq(pid, 0);
+    if (pid == 0)
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+    return pid;
+}
+
+static void all_well(pid_t pid, int mine) {
+    int status;
+    if (mine != WELL)
+        kill(pid, SIGKILL);
+    cr_assert_eq(waitpid(pid, &status, 0), pid);
+    cr_expect_eq(mine, WELL, "consumer: %d", mine);
+    cr_expect(WIFEXITED(status) && WEXITSTATUS(status) == WELL, "producer: %x", status);
+}
+
+static void stress(uint64_t events, uint32_t slots, uint32_t put_turn, uint32_t take_turn, uint32_t payload_every) {
+    wire w;
+    wire_open(&w, slots, payload_every != 0 ? 4096 : 0);
+    pid_t pid = child();
+    if (pid == 0)
+        _exit(produce(&w, events, put_turn, payload_every));
+    all_well(pid, consume(&w, events, take_turn, payload_every));
+    cr_expect_null(vmsig_ring_peek(&w.p.in), "and not one more");
+    wire_close(&w);
+}
+
+Test(ring_two, nothing_is_lost_doubled_or_reordered, .timeout = 100) {
+    stress(600000, 1024, 32, 32, 0);
+    stress(200000, 8, 1, 1, 0);
+}
+
+Test(ring_two, payloads_arrive_whole, .timeout = 100) {
+    stress(100000, 64, 8, 3, 2);
+}
+
+/* Each event goes there and comes back, and both sides sleep between: 100 000 sleeps. */
+Test(ring_two, no_wake_up_is_lost, .timeout = 100) {
+    enum { ROUNDS = 50000 };
+    wire there, back;
+    wire_open(&there, 8, 0);
+    wire_open(&back, 8, 0);
+    pid_t pid = child();
+    if (pid == 0) {
+        int err = WELL;
+        for (uint64_t n = 0; n < ROUNDS && err == WELL; n++) {
+            vmsig_event ev;
+            err = wire_wait(&there);
+            if (err == WELL)
+                err = vmsig_ring_get_event(&there.p.in, &ev) == 0 ? WELL : RING_ERROR;
+            vmsig_ring_advance(&there.p.in);
+            wire_release(&there);
+            if (err == WELL)
+                err = wire_put(&back, &ev);
+            wire_flush(&back);
+        }
+        _exit(err);
+    }
+    int err = WELL;
+    for (uint64_t n = 0; n < ROUNDS && err == WELL; n++) {
+        vmsig_event ev = pair_event(n, 8), got;
+        err = wire_put(&there, &ev);
+        wire_flush(&there);
+        if (err == WELL)
+            err = wire_wait(&back);
+        if (err == WELL && (vmsig_ring_get_event(&back.p.in, &got) != 0 || got.seq != n))
+            err = WRONG_EVENT;
+        vmsig_ring_advance(&back.p.in);
+        wire_release(&back);
+    }
+    all_well(pid, err);
+    wire_close(&there);
+    wire_close(&back);
+}
+
+/* A producer that is killed at any instruction: its successor and the consumer lose nothing that was published, and
+ * nothing comes twice. The producer counts what it has published in memory of its own, after the fact. */
+Test(ring_two, a_killed_producer_leaves_a_prefix, .timeout = 100) {
+    vmsig_ring_in in;
+    int counter_fd = vmsig_shm_create("test-count", 4096), reader_fd = pair_reader(&in, 0, 0), former = -1;
+    void *map;
+    cr_assert_eq(vmsig_shm_map_rw(counter_fd, 4096, &map), 0);
+    volatile uint64_t *counter = map;
+    uint64_t expect = 0;
+    for (uint32_t generation = 1; generation <= 60; generation++) {
+        vmsig_ring_end end = {0};
+        vmsig_ring_out out;
+        uint64_t next = 0; /* what the successor goes on with: one more than the last that was published */
+        if (former >= 0) {
+            cr_assert_eq(vmsig_ring_find_end(former, reader_fd, &end), 0);
+            close(former);
+        }
+        if (end.n > 0)
+            next = end.last.s[0].ts_ns + 1;
+        else
+            next = *counter;
+        cr_assert_geq(next, *counter, "an event that was published is missing");
+        cr_assert_leq(next, *counter + 1);
+        *counter = next;
+        former = pair_ring(&out, generation, 64, 0, end.tail, 0);
+        cr_assert_eq(vmsig_ring_out_peer(&out, reader_fd), 0);
+        cr_assert_eq(vmsig_ring_in_peer(&in, former, PAIR_LINK), 0);
+        pid_t pid = child();
+        if (pid == 0)
+            for (uint64_t n = next;;) {
+                vmsig_event ev = pair_event(0, length(n));
+                ev.ts_ns = n;
+                if (vmsig_ring_put_event(&out, &ev) == 0)
+                    *counter = ++n;
+            }
+        for (uint64_t taken = 0; taken < 500 + generation * 17;) {
+            const vmsig_slot *s = vmsig_ring_peek(&in);
+            if (s == NULL)
+                continue;
+            cr_assert_eq(s->ts_ns, expect, "got %lu, want %lu", (unsigned long)s->ts_ns, (unsigned long)expect);
+            expect++, taken++;
+            vmsig_ring_advance(&in);
+            if (taken % 5 == 0)
+                vmsig_ring_release(&in);
+        }
+        kill(pid, SIGKILL);
+        cr_assert_eq(waitpid(pid, NULL, 0), pid);
+        vmsig_ring_out_close(&out);
+        cr_assert_eq(in.poisoned, 0);
+    }
+    close(former);
+    close(reader_fd);
+    close(counter_fd);
+    vmsig_shm_unmap(map, 4096);
+    vmsig_ring_in_close(&in);
+}

@@ -7,10 +7,7 @@
 
 #include "schema/conf_value.h"
 
-static int failed(vmsig_conf_error *err, const char *path, int why) {
-    vmsig_conf_fail(err, path, (vmsig_conf_mark){0, 0}, "cannot read it: %s", strerror(why));
-    return -why;
-}
+static const vmsig_conf_mark start = {1, 1};
 
 /* Reads to the file's end, but no more than max + 1 bytes: a file that grows meanwhile is caught, too. */
 static int read_all(int fd, char *buf, size_t max, size_t *len) {
@@ -28,16 +25,15 @@ static int read_all(int fd, char *buf, size_t max, size_t *len) {
 
 int vmsig_conf_read_file(const char *path, size_t max, char **text, size_t *len, vmsig_conf_error *err) {
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO must not hold us */
-    if (fd < 0)
-        return failed(err, path, errno);
     struct stat st;
-    int e = fstat(fd, &st) < 0 ? -errno : 0;
+    int e = fd < 0 || fstat(fd, &st) < 0 ? -errno : 0;
     if (e == 0 && !S_ISREG(st.st_mode) && !S_ISCHR(st.st_mode))
         e = S_ISDIR(st.st_mode) ? -EISDIR : -EINVAL;
     *text = e == 0 ? malloc(max + 2) : NULL;
     if (e == 0)
         e = *text ? read_all(fd, *text, max, len) : -ENOMEM;
-    close(fd);
+    if (fd >= 0)
+        close(fd);
     if (e == 0) {
         (*text)[*len] = '\0';
         return 0;
@@ -45,10 +41,9 @@ int vmsig_conf_read_file(const char *path, size_t max, char **text, size_t *len,
     free(*text);
     *text = NULL;
     if (e == -EFBIG)
-        vmsig_conf_fail(err, path, (vmsig_conf_mark){0, 0}, "the file is too large, expected at most %zu bytes", max);
-    else if (e == -EINVAL)
-        vmsig_conf_fail(err, path, (vmsig_conf_mark){0, 0}, "found no file, expected one");
+        vmsig_conf_fail(err, path, start, "found a file that is too large, expected at most %zu bytes", max);
     else
-        failed(err, path, -e);
+        vmsig_conf_fail(err, path, start, "found no file that can be read (%s), expected one",
+                        e == -EINVAL ? "it is no regular file" : strerror(-e));
     return e;
 }

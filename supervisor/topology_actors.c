@@ -110,10 +110,14 @@ static int unique_id(const vmsig_topo_build *b, const vmsig_file_endpoint *f) {
 
 static int host_options(const vmsig_topo_build *b, const vmsig_file_endpoint *f, vmsig_topo_actor *a) {
     bool stub = strcmp(vmsig_file_host_name(f->host), "stub") == 0;
+    if (stub && f->stub.memory % (2u << 20) != 0)
+        return vmsig_topo_fail(b, f->stub.memory_mark, "memory: found %" PRIu64 " bytes, expected a multiple of 2M",
+                               f->stub.memory);
     int err = add_number(b, a, "memory", stub ? f->stub.memory : f->qemu.memory);
     if (stub) {
         err = err < 0 ? err : add_option(b, a, "la57", f->stub.la57 ? "true" : "false");
-        return err < 0 ? err : add_number(b, a, "tick", f->stub.tick);
+        err = err < 0 ? err : add_number(b, a, "hz", f->stub.hz);
+        return err < 0 ? err : add_number(b, a, "boot_ms", f->stub.boot_ms);
     }
     err = err < 0 ? err : add_option(b, a, "accel", vmsig_file_accel_name(f->qemu.accel));
     if (err < 0 || !f->qemu.kernel)

@@ -25,7 +25,8 @@ typedef struct vmsig_file_run {
 typedef struct vmsig_file_stub {
     uint64_t memory;
     bool la57;
-    uint64_t tick;
+    uint64_t hz, boot_ms;
+    vmsig_conf_mark memory_mark;
 } vmsig_file_stub;
 
 typedef struct vmsig_file_qemu {

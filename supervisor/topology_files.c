@@ -71,7 +71,7 @@ int vmsig_topo_program(vmsig_topo_build *b, const char *exec, vmsig_conf_mark at
 static int read_grants(vmsig_topo_build *b, vmsig_topo_actor *a, vmsig_conf_mark at) {
     vmsig_conf_error why;
     if (vmsig_conf_read_file(a->grants, GRANTS_BYTES_MAX, &a->grants_text, &a->grants_len, &why) < 0)
-        return vmsig_topo_fail(b, at, "grants: %.300s", why.text);
+        return vmsig_topo_fail(b, at, "grants: %.350s", why.text);
     const char *names[VMSIG_ENDPOINTS_MAX] = {NULL};
     for (size_t i = 0; i < b->t->endpoints_n; i++)
         if (a->endpoint_mask >> b->t->endpoints[i].id & 1)

@@ -67,12 +67,14 @@ const char *vmsig_file_accel_name(int accel) {
 /* ---- endpoints ------------------------------------------------------------------------------------------------------ */
 
 static const vmsig_conf_key stub_keys[] = {
-    {KEY("memory", SIZE), AT(vmsig_file_stub, memory), .min = 4u << 20, .max = 1u << 30, .power_of_two = true,
-     .fallback = "16M", .help = "Its RAM."},
+    {KEY("memory", SIZE), AT(vmsig_file_stub, memory), MARK(vmsig_file_stub, memory), .min = 4u << 20,
+     .max = 1u << 30, .fallback = "16M", .help = "Its RAM, a multiple of 2M."},
     {KEY("la57", BOOL), AT(vmsig_file_stub, la57), .fallback = "false",
      .help = "Whether its page tables have 5 levels instead of 4."},
-    {KEY("tick", TIME), AT(vmsig_file_stub, tick), .min = SECOND / 1000, .max = 3600 * SECOND, .fallback = "100ms",
-     .help = "How often the counter in its RAM goes up."},
+    {KEY("hz", UINT), AT(vmsig_file_stub, hz), .max = 10000, .fallback = "10",
+     .help = "How often a second the counter in its RAM goes up; 0 = never: it sleeps until a command comes."},
+    {KEY("boot_ms", UINT), AT(vmsig_file_stub, boot_ms), .max = 60000, .fallback = "20",
+     .help = "Milliseconds from power-on until its guest has paging on."},
 };
 static const vmsig_conf_table stub_table = {"stub", "Settings of `host: stub`, an endpoint without a VM.",
                                             sizeof(vmsig_file_stub), stub_keys, COUNT(stub_keys)};

@@ -1,0 +1,56 @@
+/* actor.h: the inside of vmsig_actor: what its files share.
+ *
+ *   actor.c    open, timers, fds, events in     emit.c     events out, and what became of those that found no room
+ *   pairing.c  a MEMCTX with the RAM it names   source.c   a vmsig_source_ops run as an actor
+ */
+#ifndef VMSIG_ACTOR_INSIDE_H
+#define VMSIG_ACTOR_INSIDE_H
+
+#include "actors/runtime/runtime.h"
+#include "vmsig_actor.h"
+
+/* The address-space context of one endpoint: it is handed on only together with the RAM that it names, and only while
+ * its epoch is the current one. The newest waits here until both are so. */
+typedef struct vmsig_pair {
+    bool has_ram, waiting, asked;
+    int ram_fd;
+    uint32_t ram_id, asked_id;
+    vmsig_event parked; /* with its payload, while waiting */
+} vmsig_pair;
+
+typedef struct vmsig_watch {
+    vmsig_actor *actor;
+    vmsig_timer *timer; /* or NULL: an fd */
+    int fd;
+    void (*fn)(vmsig_actor *a, void *ud);
+    void *ud;
+    struct vmsig_watch *next;
+} vmsig_watch;
+
+struct vmsig_actor {
+    vmsig_rt *rt;
+    vmsig_watch *watches;
+    void (*on_event)(vmsig_actor *a, const vmsig_event *ev, void *ud);
+    void *event_ud;
+    void (*on_memctx)(vmsig_actor *a, const vmsig_event *ev, int fd, void *ud);
+    void *memctx_ud;
+    uint64_t lost;       /* events that found no room and are not told downstream yet */
+    vmsig_event lost_as; /* the LOST that will tell */
+    vmsig_link *lost_on;
+    vmsig_timer *ram_timer;
+    vmsig_pair pairs[VMSIG_ENDPOINTS_MAX];
+};
+
+/* emit.c */
+void vmsig_actor_writable(void *self, vmsig_link *out);
+void vmsig_actor_link_removed(void *self, vmsig_link *link);
+
+/* pairing.c */
+/* Takes a MEMCTX or MEMCTX_INVALID; its payload may be kept: then ev->payload is NULL afterwards. */
+void vmsig_pairing_event(vmsig_actor *a, vmsig_event *ev);
+void vmsig_pairing_ram(void *self, uint32_t endpoint, uint32_t ram_id, int fd);
+void vmsig_pairing_page(void *self, Vmsig__Pb__PageKind kind, uint32_t endpoint);
+void vmsig_pairing_late(void *self);
+void vmsig_pairing_drop(vmsig_actor *a);
+
+#endif

@@ -1,0 +1,117 @@
+/* A source (vmsig_source_ops) run as an actor. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+
+#include "actors/runtime/actor.h"
+
+typedef struct running {
+    vmsig_actor *actor;
+    const vmsig_source_ops *ops;
+    void *src;
+} running;
+
+/* ---- up ---------------------------------------------------------------------------------------------- */
+
+/* What a sensor is called on the bus, the topology says; what the source believes of itself holds where it stands alone
+ * (vmsig_core). */
+static int emit(void *token, vmsig_event *ev) {
+    running *r = token;
+    const Vmsig__Pb__Boot *b = vmsig_rt_boot(r->actor->rt);
+    if (b->kind == VMSIG__PB__ACTOR_KIND__KIND_SENSOR) {
+        ev->endpoint = b->endpoint;
+        ev->source = (uint8_t)b->source;
+    }
+    ev->dir = VMSIG_DIR_UP;
+    if (vmsig_actor_emit(r->actor, ev) < 0)
+        return -1;
+    free(ev->payload); /* it is on the ring now */
+    ev->payload = NULL;
+    return 0;
+}
+
+static void on_readable(vmsig_actor *a, void *ud) {
+    running *r = ud;
+    errno = 0;
+    if (r->ops->on_readable(r->src) == 0)
+        return;
+    int err = errno;
+    if (err)
+        vmsig_rt_fail(a->rt, "%s has ended: %s", r->ops->name, strerror(err));
+    else
+        vmsig_rt_log(a->rt, "%s has ended", r->ops->name);
+    vmsig_actor_stop(a, err ? EXIT_FAILURE : EXIT_SUCCESS);
+}
+
+/* ---- down -------------------------------------------------------------------------------------------- */
+
+static void refuse(vmsig_actor *a, const vmsig_event *command, vmsig_status status) {
+    vmsig_event ev = {.kind = VMSIG_EV_RESULT,
+                      .dir = VMSIG_DIR_UP,
+                      .endpoint = command->endpoint,
+                      .corr = command->corr,
+                      .inln_len = sizeof(vmsig_result)};
+    vmsig_result result = {.status = (int32_t)status};
+    memcpy(ev.inln, &result, sizeof(result));
+    if (vmsig_actor_emit(a, &ev) < 0)
+        vmsig_rt_log(a->rt, "cannot answer command %llu: %s", (unsigned long long)command->corr, strerror(errno));
+}
+
+static bool is_command(const vmsig_event *ev) {
+    return ev->dir == VMSIG_DIR_DOWN && ev->kind >= VMSIG_CMD_INPUT && ev->kind < VMSIG_EV_SENSOR_FIRST;
+}
+
+static void on_event(vmsig_actor *a, const vmsig_event *ev, void *ud) {
+    running *r = ud;
+    if (!is_command(ev)) /* news of an epoch: the memctx tells a source all it needs */
+        return;
+    if (!r->ops->command)
+        refuse(a, ev, VMSIG_UNAVAILABLE);
+    else if (r->ops->command(r->src, ev) < 0)
+        refuse(a, ev, VMSIG_INVALID);
+}
+
+static void on_memctx(vmsig_actor *a, const vmsig_event *ev, int fd, void *ud) {
+    running *r = ud;
+    if (r->ops->on_memctx(r->src, ev, fd) < 0)
+        vmsig_rt_log(a->rt, "%s did not take the address-space context: %s", r->ops->name, strerror(errno));
+}
+
+/* ---- running ----------------------------------------------------------------------------------------- */
+
+static int describe(running *r) {
+    vmsig_source_info info = {0};
+    if (!r->ops->describe || r->ops->describe(r->src, &info) == 0)
+        return 0;
+    vmsig_rt_fail(r->actor->rt, "%s cannot describe itself: %s", r->ops->name, strerror(errno));
+    return -1;
+}
+
+static int watch_source(running *r) {
+    int fd = r->ops->fd ? r->ops->fd(r->src) : -1;
+    if (fd < 0 || !r->ops->on_readable || vmsig_actor_watch(r->actor, fd, on_readable, r) == 0)
+        return 0;
+    vmsig_rt_fail(r->actor->rt, "cannot watch the fd of %s: %s", r->ops->name, strerror(errno));
+    return -1;
+}
+
+static int run(running *r) {
+    if (describe(r) < 0 || watch_source(r) < 0)
+        return EXIT_FAILURE;
+    vmsig_actor_on_event(r->actor, on_event, r);
+    if (r->ops->on_memctx)
+        vmsig_actor_on_memctx(r->actor, on_memctx, r);
+    if (r->ops->set_emit_up)
+        r->ops->set_emit_up(r->src, emit, r);
+    return vmsig_actor_run(r->actor);
+}
+
+int vmsig_actor_run_source(const vmsig_source_ops *ops, void *src) {
+    running r = {.ops = ops, .src = src, .actor = vmsig_actor_open()};
+    int code = r.actor ? run(&r) : errno == ENOTCONN ? EX_USAGE : errno == ESHUTDOWN ? EXIT_SUCCESS : EXIT_FAILURE;
+    if (ops->close)
+        ops->close(src);
+    vmsig_actor_free(r.actor);
+    return code;
+}

@@ -43,8 +43,8 @@ void vmsig_actor_on_memctx(vmsig_actor *a, void (*fn)(vmsig_actor *a, const vmsi
                            void *ud);
 
 /* Emits an event: endpoint, source, epoch, ts_ns and merged are filled in where they are 0. 0 = it is on the ring; -1
- * EAGAIN: no room within the link's deadline, and the loss is told downstream; EINVAL: a field out of range. The
- * payload stays the caller's. */
+ * EAGAIN: no room within the link's deadline, and the loss is told downstream; EINVAL: a field out of range; EMSGSIZE:
+ * a payload larger than the ring's arena; ENOTCONN: no link leads there. The payload stays the caller's. */
 int vmsig_actor_emit(vmsig_actor *a, vmsig_event *ev);
 /* The same for a body that fits inln. kind: 64..255. */
 int vmsig_actor_emit_bytes(vmsig_actor *a, uint8_t kind, const void *body, uint32_t len);

@@ -11,8 +11,8 @@ static vmsig_link *output_for(vmsig_actor *a, const vmsig_event *ev) {
     unsigned n;
     vmsig_link *const *links = vmsig_rt_links(a->rt, &n);
     for (unsigned i = 0; i < n; i++)
-        if (links[i]->output && links[i]->dir == ev->dir && ev->endpoint < VMSIG_ENDPOINTS_MAX &&
-            links[i]->endpoint_mask >> ev->endpoint & 1u)
+        if (links[i]->output && links[i]->dir == ev->dir &&
+            (links[i]->endpoint_mask >> (ev->endpoint % VMSIG_ENDPOINTS_MAX) & 1u))
             return links[i];
     return NULL;
 }
@@ -105,7 +105,7 @@ static int put_or_wait(vmsig_actor *a, vmsig_link *out, const vmsig_event *ev) {
 int vmsig_actor_emit(vmsig_actor *a, vmsig_event *ev) {
     fill_in(a, ev);
     vmsig_link *out = output_for(a, ev);
-    int err = !out ? -ENOTCONN : put_or_wait(a, out, ev);
+    int err = ev->endpoint >= VMSIG_ENDPOINTS_MAX ? -EINVAL : !out ? -ENOTCONN : put_or_wait(a, out, ev);
     if (!err)
         return 0;
     errno = -err;

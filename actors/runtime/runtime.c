@@ -75,8 +75,10 @@ static int take_boot(vmsig_rt *rt, int timeout_ms) {
         int ran = vmsig_loop_run_once(rt->loop, (int)((deadline - now) / 1000000u) + 1);
         if (ran < 0)
             return ran;
-        if (rt->drained) /* told to stop before it was ready */
+        if (rt->drained && !rt->ready) { /* told to stop before there was anything to drain */
+            vmsig_rt_say_stopped(rt);
             vmsig_rt_quit(rt, 0);
+        }
     }
     return rt->ready ? 0 : rt->exit_code ? -EPROTO : -ESHUTDOWN;
 }

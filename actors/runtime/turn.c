@@ -46,7 +46,7 @@ static unsigned consume(vmsig_rt_link *k, uint64_t now) {
         return 0;
     vmsig_hist_add(&k->l.gauge->latency, now > s->ts_ns ? now - s->ts_ns : 0);
     unsigned n = rt->ops->consume ? rt->ops->consume(rt->self, &k->l, VMSIG_RT_BUDGET) : 0;
-    k->held = n < VMSIG_RT_BUDGET && vmsig_ring_peek(&k->l.in) != NULL;
+    k->held = n == 0; /* there was one, and it was left; if some were left, the next call tells */
     vmsig_store64(&k->l.gauge->events, k->l.gauge->events + n);
     return n;
 }

@@ -42,7 +42,7 @@ static const char help[] =
 
 typedef struct up {
     const char *file, *wanted_name;
-    char name[64];
+    char name[32];
     bool tap, json;
     bool quiet;  /* stdout is gone */
     bool failed; /* it had to be stopped from here */
@@ -76,9 +76,18 @@ static void flush(up *u) {
 
 /* ---- before anything starts ------------------------------------------------------------------------------ */
 
+static bool is_name(const char *name, size_t max) {
+    size_t n = strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_");
+    return n > 0 && n < max && name[n] == 0;
+}
+
 static int check(up *u, char *programs, size_t len) {
     vmsig_topology *t;
     vmsig_conf_error error;
+    if (u->wanted_name && !is_name(u->wanted_name, sizeof u->name))
+        return vmsig_cli_fail(VMSIG_EXIT_USAGE, "up",
+                              "--name %s: letters, digits, '-' and '_' are expected, at most %zu", u->wanted_name,
+                              sizeof u->name - 1);
     int err = vmsig_cli_program_dir(programs, len);
     if (err)
         return vmsig_cli_fail(VMSIG_EXIT_FAILURE, "up", "its own program folder: %s", strerror(-err));
@@ -86,11 +95,8 @@ static int check(up *u, char *programs, size_t len) {
         fprintf(stderr, "%s\n", error.text);
         return VMSIG_EXIT_TOPOLOGY;
     }
-    int n = snprintf(u->name, sizeof u->name, "%s", u->wanted_name ? u->wanted_name : t->name);
+    snprintf(u->name, sizeof u->name, "%s", u->wanted_name ? u->wanted_name : t->name);
     vmsig_topology_free(t);
-    if (n <= 0 || (size_t)n >= sizeof u->name || strchr(u->name, '/') || u->name[0] == '.')
-        return vmsig_cli_fail(VMSIG_EXIT_USAGE, "up",
-                              "--name: a name of at most %zu characters without '/' is expected", sizeof u->name - 1);
     return VMSIG_EXIT_OK;
 }
 

@@ -5,6 +5,7 @@
 #define VMSIG_ATOMICS_H
 
 #include <ck_pr.h>
+#include <sched.h>
 #include <stdint.h>
 
 #if defined(__SANITIZE_THREAD__)
@@ -85,6 +86,28 @@ static inline void vmsig_fence_full(void) {
 /* One breath of a spin loop. */
 static inline void vmsig_pause(void) {
     ck_pr_stall();
+}
+
+/* A lock for sections of some tens of nanoseconds, among threads of one process. A thread that waits long lets others
+ * run: the holder may have been preempted. */
+typedef struct vmsig_spin {
+    uint32_t taken;
+} vmsig_spin;
+
+static inline void vmsig_spin_lock(vmsig_spin *l) {
+    for (unsigned turns = 1; ck_pr_fas_32(&l->taken, 1) != 0; turns++)
+        while (ck_pr_load_32(&l->taken) != 0) {
+            if (turns++ % 64u == 0)
+                sched_yield();
+            ck_pr_stall();
+        }
+    ck_pr_fence_lock();
+    VMSIG_TSAN_ACQUIRE(l);
+}
+static inline void vmsig_spin_unlock(vmsig_spin *l) {
+    VMSIG_TSAN_RELEASE(l);
+    ck_pr_fence_unlock();
+    ck_pr_store_32(&l->taken, 0);
 }
 
 #endif

@@ -51,9 +51,10 @@ typedef struct vmsig_link {
 typedef struct vmsig_rt_ops {
     /* Boot, pages and state are there, links are not. */
     int (*boot)(void *self, vmsig_rt *rt);
-    /* An output is being mapped after a restart: the tail its new ring starts at is link->old.tail. An input: where to
-     * go on reading; the default is *cursor, the former reader page's cursor (0 at the first start). */
-    void (*resume)(void *self, vmsig_link *in, uint64_t *cursor);
+    /* An output is being mapped after a restart: its new ring starts at *cursor = link->old.tail, which stays as it is.
+     * An input: where to go on reading; the default is *cursor, the former reader page's cursor (0 at the first start),
+     * below which nothing is left to read. */
+    void (*resume)(void *self, vmsig_link *link, uint64_t *cursor);
     /* A link was added (at boot, or hot-plugged later). */
     int (*link_added)(void *self, vmsig_link *link);
     /* The peer of a link has a new incarnation (also: its first). */
@@ -61,8 +62,8 @@ typedef struct vmsig_rt_ops {
     void (*link_removed)(void *self, vmsig_link *link);
     /* All of the boot is there: recover, then take input. READY is said when this returns 0. */
     int (*start)(void *self);
-    /* Events wait on `in`: peek, handle, advance, at most budget of them. How many were taken; fewer than there are =
-     * the rest waits until vmsig_rt_wake_input, or until an output that was full has room again. */
+    /* Events wait on `in`: peek, handle, advance, at most budget of them. How many were taken; 0 = they stay where they
+     * are until vmsig_rt_wake_input, or until an output that was full has room again. */
     unsigned (*consume)(void *self, vmsig_link *in, unsigned budget);
     /* `out` was full, vmsig_rt_want_room was said, and there is room now. */
     void (*writable)(void *self, vmsig_link *out);
@@ -72,7 +73,8 @@ typedef struct vmsig_rt_ops {
     void (*page)(void *self, Vmsig__Pb__PageKind kind, uint32_t endpoint);
     /* The end of a turn that did something. */
     void (*turn)(void *self);
-    /* Drain and stop; call vmsig_rt_stopped when done (at once, or later, before deadline_ns). */
+    /* Drain and stop; call vmsig_rt_stopped when done (at once, or later, before deadline_ns). Inputs are consumed and
+     * outputs flushed once more in the turn in which it is called. NULL = nothing to drain. */
     void (*stop)(void *self, uint64_t deadline_ns);
 } vmsig_rt_ops;
 

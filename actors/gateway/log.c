@@ -1,0 +1,116 @@
+#include "actors/gateway/log.h"
+
+#include <stddef.h>
+#include <string.h>
+
+#include "rings/atomics.h"
+
+_Static_assert(offsetof(vmsig_event, inln) == VMSIG_LOG_EVENT_HEAD, "a record's event head is the event up to inln");
+_Static_assert(sizeof(vmsig_rec) == 88, "records are read by successors of another build");
+
+static uint64_t padded(uint64_t n) {
+    return (n + 7) & ~7ull;
+}
+
+void vmsig_log_open(vmsig_log *l, vmsig_log_meta *meta, uint8_t *bytes, uint64_t cap) {
+    *l = (vmsig_log){.m = meta, .bytes = bytes, .cap = cap & ~7ull, .pin = UINT64_MAX};
+    if (meta->next_place == 0)
+        meta->next_place = 1;
+}
+
+uint64_t vmsig_log_need(const vmsig_event *ev) {
+    return sizeof(vmsig_rec) + padded(ev->inln_len) + padded(ev->payload_len);
+}
+
+static vmsig_rec *rec_at(const vmsig_log *l, uint64_t pos) {
+    return (vmsig_rec *)(void *)(l->bytes + pos % l->cap);
+}
+
+const vmsig_rec *vmsig_log_at(const vmsig_log *l, uint64_t *pos) {
+    while (*pos < l->m->head) {
+        const vmsig_rec *r = rec_at(l, *pos);
+        if (r->what != VMSIG_REC_PAD)
+            return r;
+        *pos += r->bytes;
+    }
+    return NULL;
+}
+
+bool vmsig_log_make_room(vmsig_log *l, uint64_t need) {
+    /* Twice: in the worst case a PAD of almost the same size comes before it. Beyond it, room for the copies. */
+    uint64_t wanted = 2 * need + 2 * vmsig_log_copy_max(l);
+    while (l->cap - (l->m->head - l->m->tail) < wanted) {
+        uint64_t pos = l->m->tail;
+        if (pos == l->pin) /* what is kept for copies will do for something small */
+            return l->cap - (l->m->head - l->m->tail) >= 2 * need;
+        const vmsig_rec *r = rec_at(l, pos);
+        uint32_t bytes = r->bytes;
+        if (r->what != VMSIG_REC_PAD && l->trim)
+            l->trim(l->ud, r, pos);
+        vmsig_store64_release(&l->m->tail, pos + bytes);
+    }
+    return true;
+}
+
+/* Where `bytes` in one piece go: writes the PAD that it takes. */
+static uint64_t place_for(vmsig_log *l, uint64_t bytes) {
+    uint64_t pos = l->m->head, left = l->cap - pos % l->cap;
+    if (bytes <= left)
+        return pos;
+    vmsig_rec *pad = rec_at(l, pos);
+    pad->bytes = (uint32_t)left;
+    pad->what = VMSIG_REC_PAD;
+    return pos + left;
+}
+
+uint64_t vmsig_log_put(vmsig_log *l, vmsig_tx *tx, uint64_t session, const vmsig_event *ev) {
+    uint64_t bytes = vmsig_log_need(ev), pos = place_for(l, bytes);
+    vmsig_rec *r = rec_at(l, pos);
+    r->bytes = (uint32_t)bytes;
+    r->what = VMSIG_REC_EVENT;
+    r->place = l->m->next_place;
+    r->session = session;
+    memcpy(r->event, ev, sizeof r->event);
+    uint8_t *at = (uint8_t *)(r + 1);
+    memcpy(at, ev->inln, ev->inln_len);
+    if (ev->payload_len)
+        memcpy(at + padded(ev->inln_len), ev->payload, ev->payload_len);
+    vmsig_tx_save(tx, &l->m->head, sizeof l->m->head + sizeof l->m->next_place);
+    l->m->next_place++;
+    vmsig_store64_release(&l->m->head, pos + bytes);
+    return pos;
+}
+
+uint64_t vmsig_log_copy(vmsig_log *l, uint64_t from) {
+    const vmsig_rec *old = rec_at(l, from);
+    uint32_t bytes = old->bytes;
+    uint64_t pos = place_for(l, bytes);
+    vmsig_rec *r = rec_at(l, pos);
+    memcpy(r, old, bytes);
+    r->what = VMSIG_REC_COPY;
+    vmsig_store64_release(&l->m->head, pos + bytes);
+    return pos;
+}
+
+uint64_t vmsig_log_seek(const vmsig_log *l, uint64_t place) {
+    uint64_t pos = l->m->tail;
+    const vmsig_rec *r;
+    while ((r = vmsig_log_at(l, &pos)) && (r->what == VMSIG_REC_COPY || r->place <= place))
+        pos += r->bytes;
+    return pos;
+}
+
+uint64_t vmsig_log_oldest(const vmsig_log *l) {
+    uint64_t pos = l->m->tail;
+    const vmsig_rec *r;
+    while ((r = vmsig_log_at(l, &pos)) && r->what == VMSIG_REC_COPY)
+        pos += r->bytes;
+    return r ? r->place : l->m->next_place;
+}
+
+void vmsig_rec_event(const vmsig_rec *rec, vmsig_event *out) {
+    memcpy(out, rec->event, sizeof rec->event);
+    const uint8_t *at = (const uint8_t *)(rec + 1);
+    memcpy(out->inln, at, out->inln_len);
+    out->payload = out->payload_len ? (void *)(uintptr_t)(at + padded(out->inln_len)) : NULL;
+}

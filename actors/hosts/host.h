@@ -1,11 +1,15 @@
 /* host.h: what every host adapter has in common: the gate before each effect, and what is told of the VM.
  *
- *   command ──► [epoch current? token = fence? seen before?] ──► backend (stub, qemu) ──► exactly one result
+ *   command ──► [seen before? body sane? epoch current? VM there? token = fence?] ──► effect ──► exactly one result
+ *                     │ record: STARTED ─────────────────────────────────────────────── DONE ──── ANSWERED
  *
  * The gate is the last to look, at the moment the effect starts. It runs in the host actor and, in one process, in
  * vmsig_core: the environment says where epoch and fences are read.
  *
- * A host is a vmsig_source_ops like any sensor: it emits MEMCTX, MEMCTX_INVALID, VMHOST and RESULT events.
+ * A host is a vmsig_source_ops like any sensor: it emits MEMCTX, MEMCTX_INVALID, VMHOST and RESULT events. Nothing of
+ * that is dropped for want of room: what could not be emitted is owed, and goes out by vmsig_host_flush; meanwhile no
+ * command is taken.
+ *
  * One thread. Errors: 0 or negative errno.
  */
 #ifndef VMSIG_HOST_H
@@ -15,49 +19,67 @@
 #include "rings/fence.h"
 #include "vmsig_core.h"
 
+#define VMSIG_HOST_STATE_BYTES 65536u /* of the state memfd that keeps the record of effects */
+
 typedef struct vmsig_host_env {
     vmsig_epoch_page *epoch;                                /* the host's own; advanced on reset */
     const vmsig_fence_page *(*fences)(void *ud);            /* NULL result: none there, nothing destructive may start */
     int (*offer_ram)(void *ud, uint32_t ram_id, int ro_fd); /* fd duplicated */
     void (*log)(void *ud, const char *text);
+    int state_fd; /* the record of effects outlives the process there; <= 0: it is kept in plain memory */
     void *ud;
 } vmsig_host_env;
 
 typedef struct vmsig_host vmsig_host;
 
 /* What a kind of VM can do. NULL = not supported (INVALID). Each effect returns a vmsig_status; VMSIG_HOST_LATER = the
- * result follows by vmsig_host_done. */
+ * result follows by vmsig_host_done. What a command asks for was checked before: bodies, ranges, epoch, lease. Memory
+ * is written by the host itself, through the mapping of vmsig_host_set_ram. */
 #define VMSIG_HOST_LATER (-1)
 typedef struct vmsig_host_backend {
     const char *name;
     int (*start)(void *vm, vmsig_host *host); /* powers on; offers RAM, reports state and memctx */
-    int (*input)(void *vm, uint32_t corr, const vmsig_input *in, uint32_t n);
-    int (*lifecycle)(void *vm, uint32_t corr, uint32_t op);
-    int (*query)(void *vm, uint32_t corr, uint64_t *detail);
-    int (*memwrite)(void *vm, uint32_t corr, const vmsig_memwrite *w, const void *bytes, uint32_t len);
-    int (*quiet)(void *vm, uint32_t corr, vmsig_lease_class cls); /* drain, then neutral */
+    int (*input)(void *vm, uint32_t corr, const vmsig_input *in, uint32_t n); /* corr 0: the host's own, no result */
+    int (*lifecycle)(void *vm, uint32_t corr, uint32_t op);       /* VM stop and cont come as PAUSE, RESUME */
+    int (*query)(void *vm, uint32_t corr, uint64_t *detail);      /* NULL: the state last told is the answer */
+    int (*quiet)(void *vm, uint32_t corr, vmsig_lease_class cls); /* drain; NULL: no effect is ever under way */
     int (*fd)(void *vm);
-    int (*on_readable)(void *vm);
+    int (*on_readable)(void *vm); /* 0, or negative errno: the VM is gone for good */
     void (*close)(void *vm);
 } vmsig_host_backend;
 
-/* The host takes over vm (closed with it). */
+/* The host takes over vm (closed with it). env NULL: it comes by vmsig_host_attach, before the host is started. NULL:
+ * out of memory, and vm is still the caller's. */
 vmsig_host *vmsig_host_new(uint32_t endpoint, const vmsig_host_backend *backend, void *vm, const vmsig_host_env *env);
+int vmsig_host_attach(vmsig_host *h, const vmsig_host_env *env);
+/* A result that a former incarnation is known to have published. Before the start. */
+void vmsig_host_answered(vmsig_host *h, uint32_t corr);
+/* Emits what is owed: true = nothing is left. */
+bool vmsig_host_flush(vmsig_host *h);
 
-/* For backends. */
+/* ---- for backends ------------------------------------------------------------------------------------ */
+
 void vmsig_host_done(vmsig_host *h, uint32_t corr, vmsig_status status, uint64_t detail);
-/* The address space is gone (reset, wake, quit): no more effects of the old epoch, epoch advanced, MEMCTX_INVALID sent.
- */
-void vmsig_host_epoch_moved(vmsig_host *h);
+/* The address space is gone (reset, wake, quit): no more effects of the old epoch were started, the epoch is advanced,
+ * MEMCTX_INVALID sent (stamped with the new epoch: all older is void), then the state that the VM is in now. */
+void vmsig_host_epoch_moved(vmsig_host *h, vmsig_vm_state state, uint32_t cause);
 void vmsig_host_state(vmsig_host *h, vmsig_vm_state state, uint32_t cause);
 void vmsig_host_memctx(vmsig_host *h, const vmsig_memctx *ctx, const vmsig_seg *segs, int n);
+/* The mapping through which MEMWRITE stores: base holds `bytes` bytes (borrowed until the next call), placed by segs
+ * (copied). base NULL: nothing can be written now (UNAVAILABLE). -EINVAL: the segments don't fit. */
+int vmsig_host_set_ram(vmsig_host *h, void *base, uint64_t bytes, const vmsig_seg *segs, int n);
 int vmsig_host_offer_ram(vmsig_host *h, uint32_t ram_id, int ro_fd);
 uint32_t vmsig_host_epoch(const vmsig_host *h);
+void vmsig_host_log(const vmsig_host *h, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
-/* The host as a source: pass these with the vmsig_host * to vmsig_core_add_source, or run it as an actor. */
+/* ---- for who runs a host ----------------------------------------------------------------------------- */
+
+/* The host as a source: pass these with the vmsig_host * to vmsig_core_add_source, or run it as an actor. The VM is
+ * started when the hook for events is installed. A command is refused (-1, EAGAIN) while something is owed. */
 const vmsig_source_ops *vmsig_host_source_ops(void);
 
-/* Runs a host as an actor process: the exit code for main. make: builds backend and vm from the actor's options. */
+/* Runs a host as an actor process: the exit code for main. make: builds backend and vm from the actor's options; 0, or
+ * negative errno and a sentence in err. */
 typedef int (*vmsig_host_make_fn)(const char *(*option)(void *ud, const char *key), void *ud,
                                   const vmsig_host_backend **backend, void **vm, char *err, size_t err_len);
 int vmsig_host_actor_main(vmsig_host_make_fn make);

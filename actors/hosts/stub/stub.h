@@ -11,7 +11,6 @@
 #define VMSIG_HOST_STUB_H
 
 #include "actors/hosts/host.h"
-#include "schema/conf.h"
 #include "vmsig_stub.h"
 
 extern const vmsig_host_backend vmsig_stub_backend;
@@ -19,9 +18,7 @@ extern const vmsig_stub_cfg vmsig_stub_defaults;
 
 /* The VM for the backend: 0, -EINVAL (with a sentence in err), -ENOMEM, or what memfd and timerfd say. */
 int vmsig_stub_vm_new(const vmsig_stub_cfg *cfg, void **vm, char *err, size_t err_len);
-/* The options in the topology: memory, la57, hz, boot_ms. */
-extern const vmsig_conf_table vmsig_stub_table;
-/* The VM from the topology's options. A vmsig_host_make_fn. */
+/* The VM from the topology's options: memory, la57, hz, boot_ms. A vmsig_host_make_fn. */
 int vmsig_stub_make(const char *(*option)(void *ud, const char *key), void *ud, const vmsig_host_backend **backend,
                     void **vm, char *err, size_t err_len);
 

@@ -70,7 +70,7 @@ void vmsig_frame_close_fds(vmsig_frame *f) {
     f->nfds = 0;
 }
 
-int vmsig_frame_recv(int sock, vmsig_frame *f) {
+static int receive(int sock, vmsig_frame *f, int flags) {
     struct iovec v = {.iov_base = f->bytes, .iov_len = sizeof f->bytes};
     vmsig_fd_space space;
     struct msghdr h = {
@@ -79,7 +79,7 @@ int vmsig_frame_recv(int sock, vmsig_frame *f) {
     f->nfds = 0;
     ssize_t n;
     do
-        n = recvmsg(sock, &h, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+        n = recvmsg(sock, &h, MSG_CMSG_CLOEXEC | MSG_DONTWAIT | flags);
     while (n < 0 && errno == EINTR);
     if (n < 0)
         return errno == ECONNRESET ? 0 : -errno;
@@ -91,6 +91,14 @@ int vmsig_frame_recv(int sock, vmsig_frame *f) {
     }
     f->len = (size_t)n;
     return n > 0;
+}
+
+int vmsig_frame_recv(int sock, vmsig_frame *f) {
+    return receive(sock, f, 0);
+}
+
+int vmsig_frame_peek(int sock, vmsig_frame *f) {
+    return receive(sock, f, MSG_PEEK);
 }
 
 /* ---- looking before decoding --------------------------------------------------------------------------- */

@@ -23,6 +23,9 @@ int vmsig_frame_send(int sock, const ProtobufCMessage *m, const int *fds, int nf
 /* Receives one frame, fds CLOEXEC and the caller's: 1, 0 = the peer has closed, -EAGAIN nothing there, -EMSGSIZE an
  * oversized frame, -EPROTO more fds than may come (all closed). */
 int vmsig_frame_recv(int sock, vmsig_frame *f);
+/* The same, but the frame stays in the socket (fds are duplicates): handle it, note down what followed, then receive it.
+ * Who dies in between leaves it to a successor. */
+int vmsig_frame_peek(int sock, vmsig_frame *f);
 void vmsig_frame_close_fds(vmsig_frame *f);
 /* Unpacks after a check of nesting depth and field sizes; NULL: not a message of that type. Free with
  * protobuf_c_message_free_unpacked. */

@@ -26,7 +26,7 @@
 typedef enum vmsig_keeper_op {
     /* to the keeper */
     VMSIG_KEEPER_SPAWN = 1,  /* key, uid, gid, cpu; blob: argv then env, NUL-separated, argc in `arg`; fds: program
-                                (O_PATH or  readable), boot socket (becomes fd 3) */
+                                (O_PATH or readable), boot socket (becomes fd 3) [, working folder] */
     VMSIG_KEEPER_SHELVE = 2, /* key; blob; fds: replaces the entry of that key */
     VMSIG_KEEPER_DROP = 3,   /* key */
     VMSIG_KEEPER_SEEN = 4,   /* key: the end of that process was handled */

@@ -33,6 +33,8 @@ PROGRAMS := $(patsubst %_main.c,$(BUILD)/bin/%,$(notdir $(MAINS)))
 MAN     := $(wildcard docs/man/*.[1-8])
 BENCHES := $(patsubst bench/%.c,$(BUILD)/bench/%,$(wildcard bench/*.c))
 TESTS   := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/*/test_*.c))
+# programs that tests start: tests/ROOM/prog_NAME.c
+PROGS   := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/*/prog_*.c))
 PLUGINS := $(patsubst tests/plugins/%.c,$(BUILD)/plugins/%.so,$(wildcard tests/plugins/*.c))
 EXAMPLES := $(patsubst docs/examples/%.c,$(BUILD)/examples/%,$(wildcard docs/examples/*.c))
 
@@ -56,7 +58,7 @@ check: packages-check
 	@$(MAKE) --no-print-directory all tests
 	@sh tests/run.sh $(BUILD) $(ONLY)
 
-tests: $(TESTS) $(PLUGINS)
+tests: $(TESTS) $(PROGS) $(PLUGINS)
 
 bench: packages
 	@$(MAKE) --no-print-directory all

@@ -1,0 +1,287 @@
+/* What is said to an actor over its boot socket, and what it says. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "schema/frame.h"
+#include "schema/slot.h"
+#include "supervisor/supervisor.h"
+
+#define FRAMES_PER_TURN 64
+
+/* ---- sending ------------------------------------------------------------------------------------------- */
+
+static int keep_unsent(vmsig_sup_actor *a, const Vmsig__Pb__ToActor *m, const int *fds, int nfds) {
+    size_t len = protobuf_c_message_get_packed_size(&m->base);
+    vmsig_sup_unsent *u = malloc(sizeof *u + len);
+    if (u == NULL)
+        return -ENOMEM;
+    *u = (vmsig_sup_unsent){.len = len};
+    protobuf_c_message_pack(&m->base, u->bytes);
+    for (int i = 0; i < nfds; i++, u->nfds++)
+        if ((u->fds[i] = fcntl(fds[i], F_DUPFD_CLOEXEC, 3)) < 0)
+            break;
+    if (u->nfds < nfds) {
+        while (u->nfds > 0)
+            close(u->fds[--u->nfds]);
+        free(u);
+        return -EMFILE;
+    }
+    *a->unsent_tail = u;
+    a->unsent_tail = &u->next;
+    vmsig_loop_modify(a->sup->loop, a->boot, EPOLLIN | EPOLLOUT); /* not watched yet: vmsig_sup_watch_boot looks */
+    return 0;
+}
+
+int vmsig_sup_send(vmsig_sup_actor *a, Vmsig__Pb__ToActor *m, const int *fds, int nfds) {
+    if (a->boot < 0)
+        return -ENOTCONN;
+    if (a->unsent != NULL)
+        return keep_unsent(a, m, fds, nfds);
+    int rc = vmsig_frame_send(a->boot, &m->base, fds, nfds);
+    return rc == -EAGAIN ? keep_unsent(a, m, fds, nfds) : rc;
+}
+
+static void drop_unsent(vmsig_sup_actor *a) {
+    vmsig_sup_unsent *u = a->unsent;
+    a->unsent = u->next;
+    if (a->unsent == NULL)
+        a->unsent_tail = &a->unsent;
+    for (int i = 0; i < u->nfds; i++)
+        close(u->fds[i]);
+    free(u);
+}
+
+static void send_unsent(vmsig_sup_actor *a) {
+    while (a->unsent != NULL) {
+        vmsig_sup_unsent *u = a->unsent;
+        Vmsig__Pb__ToActor *m = vmsig__pb__to_actor__unpack(NULL, u->len, u->bytes);
+        int rc = m ? vmsig_frame_send(a->boot, &m->base, u->fds, u->nfds) : -ENOMEM;
+        if (m != NULL)
+            vmsig__pb__to_actor__free_unpacked(m, NULL);
+        if (rc == -EAGAIN)
+            return;
+        drop_unsent(a);
+        if (rc && rc != -EPIPE && rc != -ECONNRESET)
+            vmsig_sup_kill(a, "cannot be told what it needs: %s", strerror(-rc));
+    }
+    vmsig_loop_modify(a->sup->loop, a->boot, EPOLLIN);
+}
+
+/* ---- receiving ----------------------------------------------------------------------------------------- */
+
+static void keep_why(vmsig_sup_actor *a, const char *why) {
+    size_t n = strnlen(why, sizeof a->why - 1);
+    memcpy(a->why, why, n);
+    a->why[n] = 0;
+    for (size_t i = 0; i < n; i++)
+        if ((unsigned char)a->why[i] < 32)
+            a->why[i] = ' '; /* it goes to a terminal */
+}
+
+static void handle(vmsig_sup_actor *a, const Vmsig__Pb__FromActor *m, const int *fds, int nfds) {
+    switch (m->m_case) {
+    case VMSIG__PB__FROM_ACTOR__M_MAPPED:
+        vmsig_sup_link_mapped(a, m->mapped);
+        break;
+    case VMSIG__PB__FROM_ACTOR__M_PAGE_MAPPED:
+        vmsig_sup_page_mapped(a, m->page_mapped);
+        break;
+    case VMSIG__PB__FROM_ACTOR__M_READY:
+        vmsig_sup_ready(a);
+        break;
+    case VMSIG__PB__FROM_ACTOR__M_RAM:
+        if (nfds == 1)
+            vmsig_sup_ram_offered(a, m->ram, fds[0]);
+        break;
+    case VMSIG__PB__FROM_ACTOR__M_RAM_ASK:
+        vmsig_sup_ram_asked(a, m->ram_ask);
+        break;
+    case VMSIG__PB__FROM_ACTOR__M_FAILED:
+        keep_why(a, m->failed->why);
+        break;
+    default: /* Stopped and Probe: the exit, and the stamp, tell as much */
+        break;
+    }
+}
+
+/* A frame is handled, what followed from it is shelved, and only then does it leave the socket: a supervisor that dies
+ * in between leaves it to its successor. 1: go on; 0: nothing there, or the end. */
+static int take_frame(vmsig_sup_actor *a) {
+    vmsig_frame f;
+    int rc = vmsig_frame_peek(a->boot, &f);
+    if (rc == -EAGAIN || rc == 0)
+        return rc == 0 ? -1 : 0;
+    if (rc > 0) {
+        Vmsig__Pb__FromActor *m = vmsig_frame_unpack(&f, &vmsig__pb__from_actor__descriptor);
+        if (m != NULL)
+            handle(a, m, f.fds, f.nfds);
+        else
+            vmsig_sup_kill(a, "sent a frame that is no message");
+        if (m != NULL)
+            vmsig__pb__from_actor__free_unpacked(m, NULL);
+        vmsig_frame_close_fds(&f);
+    } else {
+        vmsig_sup_kill(a, "sent a frame that cannot be: %s", strerror(-rc));
+    }
+    rc = vmsig_frame_recv(a->boot, &f);
+    vmsig_frame_close_fds(&f);
+    return rc != 0 && rc != -EAGAIN;
+}
+
+void vmsig_sup_drain_boot(vmsig_sup_actor *a) {
+    while (a->boot >= 0 && take_frame(a) > 0) {
+    }
+}
+
+static void on_boot(void *ud, uint32_t events) {
+    vmsig_sup_actor *a = ud;
+    int more = 1;
+    if (events & EPOLLOUT)
+        send_unsent(a);
+    for (int i = 0; i < FRAMES_PER_TURN && more > 0 && a->boot >= 0; i++)
+        more = take_frame(a);
+    if (more < 0 && a->boot >= 0)
+        vmsig_loop_remove(a->sup->loop, a->boot); /* closed: its end will be told by the keeper */
+}
+
+void vmsig_sup_watch_boot(vmsig_sup_actor *a) {
+    uint32_t events = EPOLLIN | (a->unsent ? EPOLLOUT : 0u);
+    vmsig_loop_add(a->sup->loop, a->boot, events, on_boot, a);
+}
+
+void vmsig_sup_close_boot(vmsig_sup_actor *a) {
+    if (a->boot < 0)
+        return;
+    vmsig_loop_remove(a->sup->loop, a->boot);
+    vmsig_sup_close(&a->boot);
+    while (a->unsent != NULL)
+        drop_unsent(a);
+}
+
+/* ---- what a new incarnation is told --------------------------------------------------------------------- */
+
+static int send_boot(vmsig_sup_actor *a) {
+    const vmsig_topo_actor *t = a->topo;
+    const vmsig_topology *topo = a->sup->topo;
+    Vmsig__Pb__Boot b = VMSIG__PB__BOOT__INIT;
+    Vmsig__Pb__ToActor m = VMSIG__PB__TO_ACTOR__INIT;
+    Vmsig__Pb__EndpointInfo ep[VMSIG_ENDPOINTS_MAX], *ep_list[VMSIG_ENDPOINTS_MAX];
+    Vmsig__Pb__Policy *policy = calloc(t->policies_n + 1, sizeof *policy), **policies = NULL;
+    Vmsig__Pb__Option *option = calloc(t->options_n + 1, sizeof *option), **options = NULL;
+    policies = calloc(t->policies_n + 1, sizeof *policies);
+    options = calloc(t->options_n + 1, sizeof *options);
+    int rc = -ENOMEM;
+    if (policy == NULL || option == NULL || policies == NULL || options == NULL)
+        goto out;
+    m.m_case = VMSIG__PB__TO_ACTOR__M_BOOT;
+    m.boot = &b;
+    b.version = 1;
+    b.layout = VMSIG_LAYOUT;
+    b.name = t->name;
+    b.kind = (Vmsig__Pb__ActorKind)t->kind;
+    b.index = a->index;
+    b.incarnation = a->incarnation;
+    b.lineage = a->sup->lineage;
+    b.has_poll = b.has_cpu = b.has_endpoint = b.has_source = b.has_memctx = b.has_epoch_base = 1;
+    b.poll = (Vmsig__Pb__PollMode)t->poll;
+    b.cpu = t->cpu;
+    b.endpoint = t->endpoint < 0 ? 0 : (uint32_t)t->endpoint;
+    b.source = t->source;
+    b.memctx = t->memctx;
+    b.epoch_base = a->epoch_next;
+    b.endpoints = ep_list;
+    for (size_t i = 0; i < topo->endpoints_n; i++) {
+        if (!vmsig_sup_serves(a, topo->endpoints[i].id))
+            continue;
+        vmsig__pb__endpoint_info__init(&ep[b.n_endpoints]);
+        ep[b.n_endpoints].id = topo->endpoints[i].id;
+        ep[b.n_endpoints].name = topo->endpoints[i].name;
+        ep_list[b.n_endpoints] = &ep[b.n_endpoints];
+        b.n_endpoints++;
+    }
+    b.policies = policies;
+    for (b.n_policies = 0; b.n_policies < t->policies_n; b.n_policies++) {
+        const vmsig_topo_policy *from = &t->policies[b.n_policies];
+        Vmsig__Pb__Policy *p = policies[b.n_policies] = &policy[b.n_policies];
+        vmsig__pb__policy__init(p);
+        p->source = from->source;
+        p->dir = from->dir;
+        p->has_prio = p->has_min_gap_ns = p->has_coalesce_ns = p->has_max_inflight = p->has_drop_policy = 1;
+        p->prio = from->prio;
+        p->min_gap_ns = from->timing.min_gap_ns;
+        p->coalesce_ns = from->timing.coalesce_ns;
+        p->max_inflight = from->timing.max_inflight;
+        p->drop_policy = from->timing.drop_policy;
+    }
+    b.options = options;
+    for (b.n_options = 0; b.n_options < t->options_n; b.n_options++) {
+        Vmsig__Pb__Option *o = options[b.n_options] = &option[b.n_options];
+        vmsig__pb__option__init(o);
+        o->key = t->options[b.n_options].key;
+        o->value = t->options[b.n_options].value;
+    }
+    if (t->grants_text != NULL) {
+        b.has_grants = 1;
+        b.grants.data = (uint8_t *)t->grants_text;
+        b.grants.len = t->grants_len;
+    }
+    rc = vmsig_sup_send(a, &m, NULL, 0);
+out:
+    free(policy);
+    free(policies);
+    free(option);
+    free(options);
+    return rc;
+}
+
+static int send_fd(vmsig_sup_actor *a, Vmsig__Pb__FdKind kind, int fd) {
+    if (fd < 0)
+        return 0;
+    Vmsig__Pb__Fd what = VMSIG__PB__FD__INIT;
+    Vmsig__Pb__ToActor m = VMSIG__PB__TO_ACTOR__INIT;
+    what.kind = kind;
+    m.m_case = VMSIG__PB__TO_ACTOR__M_FD;
+    m.fd = &what;
+    return vmsig_sup_send(a, &m, &fd, 1);
+}
+
+static int send_go(vmsig_sup_actor *a) {
+    Vmsig__Pb__Go go = VMSIG__PB__GO__INIT;
+    Vmsig__Pb__ToActor m = VMSIG__PB__TO_ACTOR__INIT;
+    m.m_case = VMSIG__PB__TO_ACTOR__M_GO;
+    m.go = &go;
+    return vmsig_sup_send(a, &m, NULL, 0);
+}
+
+int vmsig_sup_boot(vmsig_sup_actor *a, int *theirs) {
+    int pair[2];
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair))
+        return -errno;
+    a->boot = pair[0];
+    int rc = send_boot(a);
+    if (rc == 0)
+        rc = vmsig_sup_pages_boot(a);
+    if (rc == 0)
+        rc = send_fd(a, VMSIG__PB__FD_KIND__FD_LISTEN, a->sup->gateway_listen[a->index]);
+    if (rc == 0)
+        rc = send_fd(a, VMSIG__PB__FD_KIND__FD_AUDIT, a->sup->gateway_audit[a->index]);
+    if (rc == 0)
+        rc = vmsig_sup_links_boot(a);
+    if (rc == 0) {
+        vmsig_sup_ram_boot(a);
+        rc = send_go(a);
+    }
+    if (rc) {
+        vmsig_sup_close_boot(a);
+        close(pair[1]);
+        return rc;
+    }
+    vmsig_sup_watch_boot(a);
+    *theirs = pair[1];
+    return 0;
+}

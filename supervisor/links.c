@@ -1,0 +1,287 @@
+/* Links: who is shown which ring and which reader page, at the first start and at every later one of either end. The
+ * picture is in docs/design.md, "How a link is built, and built again". */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "rings/atomics.h"
+#include "rings/bell.h"
+#include "rings/shm.h"
+#include "supervisor/supervisor.h"
+
+int vmsig_sup_links_new(vmsig_sup *s) {
+    s->links = calloc(s->topo->links_n + 1, sizeof *s->links);
+    if (s->links == NULL)
+        return -ENOMEM;
+    for (size_t i = 0; i < s->topo->links_n; i++) {
+        vmsig_sup_link *l = &s->links[i];
+        l->topo = &s->topo->links[i];
+        l->data_bell = l->room_bell = -1;
+        l->next_ring.fd = l->reader.fd = l->next_reader.fd = -1;
+    }
+    return 0;
+}
+
+static void unmap_reader(vmsig_sup_link *l) {
+    if (l->reader_map != NULL)
+        vmsig_shm_unmap(l->reader_map, VMSIG_READER_BYTES);
+    l->reader_map = NULL;
+}
+
+void vmsig_sup_links_free(vmsig_sup *s) {
+    for (size_t i = 0; s->links != NULL && i < s->topo->links_n; i++) {
+        vmsig_sup_link *l = &s->links[i];
+        unmap_reader(l);
+        for (uint32_t k = 0; k < l->chained; k++)
+            vmsig_sup_close(&l->chain[k].fd);
+        vmsig_sup_close(&l->next_ring.fd);
+        vmsig_sup_close(&l->reader.fd);
+        vmsig_sup_close(&l->next_reader.fd);
+        vmsig_sup_close(&l->data_bell);
+        vmsig_sup_close(&l->room_bell);
+    }
+    free(s->links);
+    s->links = NULL;
+}
+
+static int make_bells(vmsig_sup_link *l) {
+    if (l->data_bell < 0)
+        l->data_bell = vmsig_bell_create();
+    if (l->room_bell < 0)
+        l->room_bell = vmsig_bell_create();
+    return l->data_bell < 0 ? l->data_bell : l->room_bell < 0 ? l->room_bell : 0;
+}
+
+uint32_t vmsig_sup_links_of(const vmsig_sup_actor *a) {
+    const vmsig_topology *t = a->sup->topo;
+    uint32_t n = 0;
+    for (size_t i = 0; i < t->links_n; i++)
+        n += t->links[i].from == a->index || t->links[i].to == a->index;
+    return n;
+}
+
+void vmsig_sup_link_map_reader(vmsig_sup_link *l) {
+    const void *map;
+    unmap_reader(l);
+    if (l->reader.fd >= 0 && vmsig_shm_map_ro(l->reader.fd, VMSIG_READER_BYTES, &map) == 0)
+        l->reader_map = map;
+}
+
+uint64_t vmsig_sup_link_cursor(const vmsig_sup_link *l) {
+    return l->reader_map ? vmsig_load64(&l->reader_map->cursor) : 0;
+}
+
+/* Lets go of the rings that the consumer is done with. */
+static void prune(vmsig_sup_link *l) {
+    uint64_t cursor = vmsig_sup_link_cursor(l);
+    uint32_t done = 0;
+    while (l->reader_map != NULL && done + 1 < l->chained && cursor >= l->chain[done + 1].base)
+        vmsig_sup_close(&l->chain[done++].fd);
+    l->chained -= done;
+    for (uint32_t i = 0; done > 0 && i < l->chained; i++)
+        l->chain[i] = l->chain[i + done];
+}
+
+bool vmsig_sup_links_have_room(vmsig_sup_actor *a) {
+    for (size_t i = 0; i < a->sup->topo->links_n; i++) {
+        vmsig_sup_link *l = &a->sup->links[i];
+        if (l->topo->from != a->index)
+            continue;
+        prune(l);
+        if (l->chained >= VMSIG_RING_CHAIN)
+            return false;
+    }
+    return true;
+}
+
+/* ---- messages ------------------------------------------------------------------------------------------- */
+
+static int send_link(vmsig_sup_actor *a, const vmsig_sup_link *l, const int *fds, int nfds) {
+    const vmsig_topo_link *t = l->topo;
+    bool output = t->from == a->index;
+    const vmsig_topo_actor *peer = &a->sup->topo->actors[output ? t->to : t->from];
+    Vmsig__Pb__Link k = VMSIG__PB__LINK__INIT;
+    Vmsig__Pb__ToActor m = VMSIG__PB__TO_ACTOR__INIT;
+    k.id = t->id;
+    k.generation = a->incarnation;
+    k.output = output;
+    k.dir = t->dir;
+    k.slots = t->slots;
+    k.arena_bytes = t->arena_bytes;
+    k.peer = peer->name;
+    k.peer_kind = (Vmsig__Pb__ActorKind)peer->kind;
+    k.endpoint_mask = t->endpoint_mask;
+    k.has_source = k.has_accepts = k.has_memctx = 1;
+    k.source = t->source;
+    k.accepts = t->accepts;
+    k.memctx = t->memctx;
+    m.m_case = VMSIG__PB__TO_ACTOR__M_LINK;
+    m.link = &k;
+    return vmsig_sup_send(a, &m, fds, nfds);
+}
+
+static int send_peer(vmsig_sup_actor *a, const vmsig_sup_link *l, uint32_t generation, int fd) {
+    Vmsig__Pb__Peer p = VMSIG__PB__PEER__INIT;
+    Vmsig__Pb__ToActor m = VMSIG__PB__TO_ACTOR__INIT;
+    int fds[3] = {fd, l->data_bell, l->room_bell};
+    p.id = l->topo->id;
+    p.generation = generation;
+    m.m_case = VMSIG__PB__TO_ACTOR__M_PEER;
+    m.peer = &p;
+    return vmsig_sup_send(a, &m, fds, 3);
+}
+
+static int tell_producer(vmsig_sup *s, const vmsig_sup_link *l) {
+    vmsig_sup_actor *a = &s->actors[l->topo->from];
+    return l->reader.fd < 0 || a->boot < 0 ? 0 : send_peer(a, l, l->reader.generation, l->reader.fd);
+}
+
+static int tell_consumer(vmsig_sup *s, const vmsig_sup_link *l, const vmsig_sup_ring *r) {
+    vmsig_sup_actor *a = &s->actors[l->topo->to];
+    return a->boot < 0 ? 0 : send_peer(a, l, r->generation, r->fd);
+}
+
+/* The rings of which the consumer may not have taken all, oldest first. */
+static int tell_consumer_all(vmsig_sup *s, vmsig_sup_link *l) {
+    int rc = 0;
+    prune(l);
+    for (uint32_t i = 0; i < l->chained && rc == 0; i++)
+        rc = tell_consumer(s, l, &l->chain[i]);
+    return rc;
+}
+
+/* ---- a start -------------------------------------------------------------------------------------------- */
+
+static int offer_ring(vmsig_sup_actor *a, vmsig_sup_link *l) {
+    char name[64];
+    snprintf(name, sizeof name, "vmsig ring %u.%u", l->topo->id, a->incarnation);
+    int fd = vmsig_shm_create(name, vmsig_ring_bytes(l->topo->slots, l->topo->arena_bytes));
+    if (fd < 0)
+        return fd;
+    vmsig_sup_close(&l->next_ring.fd);
+    l->next_ring = (vmsig_sup_ring){.fd = fd, .generation = a->incarnation};
+    vmsig_sup_shelve_link(a->sup, l);
+    int fds[3] = {fd}, nfds = 1;
+    if (l->chained > 0) {
+        fds[nfds++] = l->chain[l->chained - 1].fd;
+        if (l->reader.fd >= 0)
+            fds[nfds++] = l->reader.fd;
+    }
+    int rc = send_link(a, l, fds, nfds);
+    return rc ? rc : tell_producer(a->sup, l);
+}
+
+static int offer_reader(vmsig_sup_actor *a, vmsig_sup_link *l) {
+    char name[64];
+    snprintf(name, sizeof name, "vmsig reader %u.%u", l->topo->id, a->incarnation);
+    int fd = vmsig_shm_create(name, VMSIG_READER_BYTES);
+    if (fd < 0)
+        return fd;
+    vmsig_sup_close(&l->next_reader.fd);
+    l->next_reader = (vmsig_sup_page){.fd = fd, .generation = a->incarnation};
+    vmsig_sup_shelve_link(a->sup, l);
+    int fds[2] = {fd, l->reader.fd};
+    int rc = send_link(a, l, fds, l->reader.fd >= 0 ? 2 : 1);
+    return rc ? rc : tell_consumer_all(a->sup, l);
+}
+
+int vmsig_sup_links_boot(vmsig_sup_actor *a) {
+    for (size_t i = 0; i < a->sup->topo->links_n; i++) {
+        vmsig_sup_link *l = &a->sup->links[i];
+        if (l->topo->from != a->index && l->topo->to != a->index)
+            continue;
+        int rc = make_bells(l);
+        if (rc == 0)
+            rc = l->topo->from == a->index ? offer_ring(a, l) : offer_reader(a, l);
+        if (rc)
+            return rc;
+    }
+    return 0;
+}
+
+/* ---- it is mapped --------------------------------------------------------------------------------------- */
+
+static vmsig_sup_link *link_by_id(vmsig_sup *s, uint32_t id) {
+    for (size_t i = 0; i < s->topo->links_n; i++)
+        if (s->links[i].topo->id == id)
+            return &s->links[i];
+    return NULL;
+}
+
+static void ring_mapped(vmsig_sup_actor *a, vmsig_sup_link *l, uint64_t base) {
+    if (l->next_ring.fd < 0)
+        return; /* said twice */
+    if (l->chained > 0 && base < l->chain[l->chained - 1].base) {
+        vmsig_sup_kill(a, "link %u: its ring starts before its predecessor's", l->topo->id);
+        return;
+    }
+    prune(l);
+    if (l->chained == VMSIG_RING_CHAIN || vmsig_shm_seal(l->next_ring.fd)) {
+        vmsig_sup_kill(a, "link %u: its ring cannot be handed on", l->topo->id);
+        return;
+    }
+    l->next_ring.base = base;
+    l->chain[l->chained++] = l->next_ring;
+    l->next_ring.fd = -1;
+    vmsig_sup_shelve_link(a->sup, l);
+    tell_consumer(a->sup, l, &l->chain[l->chained - 1]);
+}
+
+static void reader_mapped(vmsig_sup_actor *a, vmsig_sup_link *l) {
+    if (l->next_reader.fd < 0)
+        return;
+    if (vmsig_shm_seal(l->next_reader.fd)) {
+        vmsig_sup_kill(a, "link %u: its reader page cannot be handed on", l->topo->id);
+        return;
+    }
+    vmsig_sup_close(&l->reader.fd);
+    l->reader = l->next_reader;
+    l->next_reader.fd = -1;
+    vmsig_sup_link_map_reader(l);
+    vmsig_sup_shelve_link(a->sup, l);
+    tell_producer(a->sup, l);
+}
+
+void vmsig_sup_link_mapped(vmsig_sup_actor *a, const Vmsig__Pb__Mapped *m) {
+    vmsig_sup_link *l = link_by_id(a->sup, m->id);
+    if (l == NULL || m->generation != a->incarnation || (l->topo->from != a->index && l->topo->to != a->index))
+        vmsig_sup_kill(a, "speaks of link %u, which is not its own", m->id);
+    else if (l->topo->from == a->index)
+        ring_mapped(a, l, m->start);
+    else
+        reader_mapped(a, l);
+}
+
+/* ---- an end --------------------------------------------------------------------------------------------- */
+
+void vmsig_sup_links_dead(vmsig_sup_actor *a) {
+    for (size_t i = 0; i < a->sup->topo->links_n; i++) {
+        vmsig_sup_link *l = &a->sup->links[i];
+        int *unmapped = l->topo->from == a->index ? &l->next_ring.fd : &l->next_reader.fd;
+        if ((l->topo->from != a->index && l->topo->to != a->index) || *unmapped < 0)
+            continue;
+        vmsig_sup_close(unmapped);
+        vmsig_sup_shelve_link(a->sup, l);
+    }
+}
+
+void vmsig_sup_links_ring(vmsig_sup_actor *a) {
+    for (size_t i = 0; i < a->sup->topo->links_n; i++) {
+        const vmsig_sup_link *l = &a->sup->links[i];
+        if ((l->topo->from != a->index && l->topo->to != a->index) || l->data_bell < 0)
+            continue;
+        vmsig_bell_ring(l->data_bell);
+        vmsig_bell_ring(l->room_bell);
+    }
+}
+
+void vmsig_sup_links_repeat(vmsig_sup_actor *a) {
+    for (size_t i = 0; i < a->sup->topo->links_n; i++) {
+        vmsig_sup_link *l = &a->sup->links[i];
+        if (l->topo->from == a->index)
+            tell_producer(a->sup, l);
+        else if (l->topo->to == a->index)
+            tell_consumer_all(a->sup, l);
+    }
+}

@@ -1,0 +1,81 @@
+/* Sockets and files that the supervisor opens for its actors, and how it says what is wrong with them. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "supervisor/supervisor.h"
+
+#define BACKLOG 64
+
+/* Is nobody there who would answer? Then what lies there is left over from a process that died. */
+static bool stale(const struct sockaddr_un *to) {
+    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    bool refused = fd >= 0 && connect(fd, (const struct sockaddr *)to, sizeof *to) && errno == ECONNREFUSED;
+    vmsig_sup_close(&fd);
+    return refused;
+}
+
+int vmsig_sup_listen(const char *path, mode_t mode) {
+    struct sockaddr_un to = {.sun_family = AF_UNIX};
+    if (strlen(path) >= sizeof to.sun_path) {
+        vmsig_sup_say("%s: too long for a socket's path (at most %zu bytes)", path, sizeof to.sun_path - 1);
+        return -ENAMETOOLONG;
+    }
+    memcpy(to.sun_path, path, strlen(path) + 1);
+    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0) {
+        vmsig_sup_say("%s: %s", path, strerror(errno));
+        return -errno;
+    }
+    int rc = bind(fd, (const struct sockaddr *)&to, sizeof to);
+    if (rc && errno == EADDRINUSE && stale(&to) && unlink(path) == 0)
+        rc = bind(fd, (const struct sockaddr *)&to, sizeof to);
+    if (rc && errno == EADDRINUSE)
+        vmsig_sup_say("%s: in use: another program listens there, or a file of that name is in the way", path);
+    else if (rc || chmod(path, mode) || listen(fd, BACKLOG))
+        vmsig_sup_say("%s: %s", path, strerror(errno));
+    else
+        return fd;
+    rc = -errno;
+    vmsig_sup_close(&fd);
+    return rc;
+}
+
+static int open_audit(vmsig_sup *s, const vmsig_topo_actor *t, size_t i) {
+    if (t->audit == NULL)
+        return 0;
+    s->gateway_audit[i] = open(t->audit, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
+    if (s->gateway_audit[i] >= 0)
+        return 0;
+    vmsig_sup_say("%s: %s", t->audit, strerror(errno));
+    return -errno;
+}
+
+int vmsig_sup_listen_all(vmsig_sup *s) {
+    for (size_t i = 0; i < s->topo->actors_n; i++) {
+        const vmsig_topo_actor *t = &s->topo->actors[i];
+        if (t->kind != VMSIG_TOPO_GATEWAY || t->socket == NULL)
+            continue;
+        s->gateway_listen[i] = vmsig_sup_listen(t->socket, 0666); /* the grants say who may what */
+        if (s->gateway_listen[i] < 0)
+            return s->gateway_listen[i];
+        int rc = open_audit(s, t, i);
+        if (rc)
+            return rc;
+    }
+    return 0;
+}
+
+void vmsig_sup_unlisten_all(vmsig_sup *s) {
+    for (size_t i = 0; i < s->topo->actors_n; i++) {
+        if (s->gateway_listen[i] >= 0)
+            unlink(s->topo->actors[i].socket);
+        vmsig_sup_close(&s->gateway_listen[i]);
+        vmsig_sup_close(&s->gateway_audit[i]);
+    }
+}

@@ -1,0 +1,382 @@
+/* supervisor.sock: what `vmsig` asks. One request, one answer, as often as the client likes; only for the user who
+ * started it, and root. */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "rings/atomics.h"
+#include "rings/numa.h"
+#include "schema/frame.h"
+#include "supervisor.pb-c.h"
+#include "supervisor/supervisor.h"
+
+#define CLIENTS_MAX   32u                  /* the oldest goes when one more comes */
+#define RATE_SPAN_NS  (500 * VMSIG_SUP_MS) /* the shortest time that a rate is taken over */
+#define PROTECTIONS_N 4u
+
+typedef struct vmsig_sup_client {
+    vmsig_sup *sup;
+    int fd;
+    struct vmsig_sup_client *next;
+} client;
+
+/* The strings of one answer, freed with it. */
+typedef struct answer {
+    Vmsig__Pb__Status status;
+    Vmsig__Pb__StatusActor *actors, **actor_list;
+    Vmsig__Pb__StatusLink *links, **link_list;
+    Vmsig__Pb__StatusEndpoint *endpoints, **endpoint_list;
+    Vmsig__Pb__StatusControl *controls, **control_list;
+    Vmsig__Pb__StatusProtection protections[PROTECTIONS_N], *protection_list[PROTECTIONS_N];
+    char (*last_exits)[sizeof((vmsig_sup_actor *)0)->last_exit + VMSIG_SUP_TEXT + 2];
+    char why[PROTECTIONS_N][160];
+} answer;
+
+static const char *const kinds[] = {
+    [VMSIG_TOPO_CONTEXT] = "context", [VMSIG_TOPO_GATEWAY] = "gateway", [VMSIG_TOPO_HOST] = "host",
+    [VMSIG_TOPO_SENSOR] = "sensor",   [VMSIG_TOPO_ACTOR] = "actor",
+};
+
+/* ---- actors ----------------------------------------------------------------------------------------------- */
+
+static uint64_t cpu_us(pid_t pid) {
+    clockid_t clock;
+    struct timespec t;
+    if (pid <= 0 || clock_getcpuclockid(pid, &clock) || clock_gettime(clock, &t))
+        return 0;
+    return (uint64_t)t.tv_sec * 1000000u + (uint64_t)t.tv_nsec / 1000u;
+}
+
+static uint64_t wakeups(pid_t pid) {
+    char path[64], line[128];
+    unsigned long long n = 0;
+    snprintf(path, sizeof path, "/proc/%d/status", (int)pid);
+    FILE *f = pid > 0 ? fopen(path, "re") : NULL;
+    while (f != NULL && fgets(line, sizeof line, f) != NULL)
+        if (sscanf(line, "voluntary_ctxt_switches: %llu", &n) == 1)
+            break;
+    if (f != NULL)
+        fclose(f);
+    return n;
+}
+
+static void fill_actor(const vmsig_sup_actor *a, Vmsig__Pb__StatusActor *o, char *last_exit, size_t len) {
+    vmsig__pb__status_actor__init(o);
+    o->name = a->topo->name;
+    o->kind = (char *)kinds[a->topo->kind];
+    o->state = (char *)vmsig_actor_state_name(a->state);
+    o->has_pid = o->has_uid = o->has_incarnation = o->has_restarts = 1;
+    o->pid = a->pid;
+    o->uid = a->uid == UINT32_MAX ? (uint32_t)geteuid() : a->uid;
+    o->incarnation = a->incarnation;
+    o->restarts = a->restarts.total;
+    o->has_uptime_ms = o->has_cpu_us = o->has_wakeups = a->pid > 0;
+    if (a->pid > 0) {
+        o->uptime_ms = (vmsig_now_ns() - a->started_ns) / VMSIG_SUP_MS;
+        o->cpu_us = cpu_us(a->pid);
+        o->wakeups = wakeups(a->pid);
+    }
+    if (a->last_exit[0]) {
+        snprintf(last_exit, len, "%s%s%s", a->last_exit, a->last_why[0] ? ": " : "", a->last_why);
+        o->last_exit = last_exit;
+    }
+}
+
+/* ---- links ------------------------------------------------------------------------------------------------ */
+
+static const vmsig_link_gauge *gauge_of(const vmsig_sup_actor *a, uint32_t link, uint32_t output) {
+    for (uint32_t i = 0; a->gauges_map != NULL && i < a->gauges_max; i++)
+        if (a->gauges_map->links[i].link == link && a->gauges_map->links[i].output == output)
+            return &a->gauges_map->links[i];
+    return NULL;
+}
+
+/* Events per second since the rate was last taken; a restart of the consumer counts from nothing again. */
+static void take_rate(vmsig_sup_link *l, uint64_t since_ns, uint64_t events) {
+    uint64_t now = vmsig_now_ns(), from = l->sampled_ns ? l->sampled_ns : since_ns;
+    if (events < l->sampled_events) {
+        l->sampled_events = 0;
+        from = since_ns;
+    }
+    if (now - from < RATE_SPAN_NS)
+        return;
+    l->rate = (double)(events - l->sampled_events) * 1e9 / (double)(now - from);
+    l->sampled_ns = now;
+    l->sampled_events = events;
+}
+
+static void fill_link(vmsig_sup *s, vmsig_sup_link *l, Vmsig__Pb__StatusLink *o) {
+    const vmsig_sup_actor *from = &s->actors[l->topo->from], *to = &s->actors[l->topo->to];
+    const vmsig_link_gauge *out = gauge_of(from, l->topo->id, 1), *in = gauge_of(to, l->topo->id, 0);
+    uint64_t cursor = vmsig_sup_link_cursor(l), tail = out ? vmsig_load64(&out->position) : cursor;
+    uint64_t stalled = out ? vmsig_load64(&out->stall_since_ns) : 0, now = vmsig_now_ns();
+    vmsig__pb__status_link__init(o);
+    o->id = l->topo->id;
+    o->from = from->topo->name;
+    o->to = to->topo->name;
+    o->slots = l->topo->slots;
+    o->fill = tail > cursor ? tail - cursor : 0;
+    o->events = cursor;
+    take_rate(l, to->ready_ns ? to->ready_ns : now, in ? vmsig_load64(&in->events) : 0);
+    o->rate = l->rate;
+    o->has_p50_ns = o->has_p99_ns = in != NULL;
+    o->p50_ns = in ? vmsig_hist_quantile(&in->latency, 0.5) : 0;
+    o->p99_ns = in ? vmsig_hist_quantile(&in->latency, 0.99) : 0;
+    o->has_generation = o->has_stalled_ms = 1;
+    o->generation = l->chained ? l->chain[l->chained - 1].generation : 0;
+    o->stalled_ms = stalled && stalled < now ? (now - stalled) / VMSIG_SUP_MS : 0;
+}
+
+/* ---- protections ------------------------------------------------------------------------------------------ */
+
+static void protection(answer *b, unsigned i, const char *name, bool holds) {
+    Vmsig__Pb__StatusProtection *p = &b->protections[i];
+    vmsig__pb__status_protection__init(p);
+    p->name = (char *)name;
+    p->holds = holds;
+    p->why = b->why[i];
+    b->protection_list[i] = p;
+}
+
+static bool shared_uids(const vmsig_sup *s) {
+    for (size_t i = 0; i < s->topo->actors_n; i++)
+        for (size_t k = 0; k < i; k++)
+            if (s->actors[i].uid == s->actors[k].uid)
+                return true;
+    return false;
+}
+
+/* What lies in the /proc folder of a process that is not dumpable belongs to root. */
+static const vmsig_sup_actor *dumpable(const vmsig_sup *s) {
+    for (size_t i = 0; i < s->topo->actors_n; i++) {
+        const vmsig_sup_actor *a = &s->actors[i];
+        char path[32];
+        struct stat st;
+        snprintf(path, sizeof path, "/proc/%d/environ", (int)a->pid);
+        if (a->state == VMSIG_ACTOR_READY && stat(path, &st) == 0 && st.st_uid != 0)
+            return a;
+    }
+    return NULL;
+}
+
+static void fill_protections(const vmsig_sup *s, answer *b) {
+    bool root = geteuid() == 0, shared = shared_uids(s);
+    const vmsig_sup_actor *bare = dumpable(s);
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    int nodes = vmsig_numa_nodes();
+    snprintf(b->why[0], sizeof b->why[0], "each shared memfd has one writer and is sealed before another sees it");
+    protection(b, 0, "sealed memory", true);
+    if (!root)
+        snprintf(b->why[1], sizeof b->why[1], "all run as uid %u: contained against accident, not malice",
+                 (unsigned)geteuid());
+    else
+        snprintf(b->why[1], sizeof b->why[1], "%s",
+                 shared ? "some share a uid, by `user:`: contained against accident, not malice"
+                        : "each actor runs as a uid of its own");
+    protection(b, 1, "own uids", root && !shared);
+    snprintf(b->why[2], sizeof b->why[2], "%s%s", bare ? bare->topo->name : "no actor",
+             bare ? " can be traced by its own user" : " can be traced by its own user, nor leaves a core file");
+    protection(b, 2, "not dumpable", bare == NULL);
+    snprintf(b->why[3], sizeof b->why[3], "%ld core%s, %d memory node%s%s", cores, cores == 1 ? "" : "s", nodes,
+             nodes == 1 ? "" : "s", nodes > 1 ? "" : ": nothing to place");
+    protection(b, 3, "near memory", true);
+    b->status.protections = b->protection_list;
+    b->status.n_protections = PROTECTIONS_N;
+}
+
+/* ---- the whole -------------------------------------------------------------------------------------------- */
+
+static char *state_name(const vmsig_sup *s) {
+    static char names[][9] = {"starting", "running", "stopping", "failed"};
+    return s->failed ? names[3] : names[s->phase];
+}
+
+static void free_answer(answer *b) {
+    free(b->actors);
+    free(b->actor_list);
+    free(b->last_exits);
+    free(b->links);
+    free(b->link_list);
+    free(b->endpoints);
+    free(b->endpoint_list);
+    free(b->controls);
+    free(b->control_list);
+    free(b);
+}
+
+static answer *new_answer(const vmsig_topology *t) {
+    answer *b = calloc(1, sizeof *b);
+    if (b == NULL)
+        return NULL;
+    b->actors = calloc(t->actors_n + 1, sizeof *b->actors);
+    b->actor_list = calloc(t->actors_n + 1, sizeof(void *));
+    b->last_exits = calloc(t->actors_n + 1, sizeof *b->last_exits);
+    b->links = calloc(t->links_n + 1, sizeof *b->links);
+    b->link_list = calloc(t->links_n + 1, sizeof(void *));
+    b->endpoints = calloc(t->endpoints_n + 1, sizeof *b->endpoints);
+    b->endpoint_list = calloc(t->endpoints_n + 1, sizeof(void *));
+    b->controls = calloc(t->actors_n + 1, sizeof *b->controls);
+    b->control_list = calloc(t->actors_n + 1, sizeof(void *));
+    if (b->actors && b->actor_list && b->last_exits && b->links && b->link_list && b->endpoints && b->endpoint_list &&
+        b->controls && b->control_list)
+        return b;
+    free_answer(b);
+    return NULL;
+}
+
+static void fill_actors(vmsig_sup *s, answer *b) {
+    Vmsig__Pb__Status *o = &b->status;
+    o->actors = b->actor_list;
+    o->controls = b->control_list;
+    for (; o->n_actors < s->topo->actors_n; o->n_actors++) {
+        const vmsig_sup_actor *a = &s->actors[o->n_actors];
+        b->actor_list[o->n_actors] = &b->actors[o->n_actors];
+        fill_actor(a, &b->actors[o->n_actors], b->last_exits[o->n_actors], sizeof b->last_exits[0]);
+        if (s->gateway_listen[a->index] < 0)
+            continue;
+        Vmsig__Pb__StatusControl *c = b->control_list[o->n_controls] = &b->controls[o->n_controls];
+        vmsig__pb__status_control__init(c);
+        c->gateway = a->topo->name;
+        c->socket = a->topo->socket;
+        o->n_controls++;
+    }
+}
+
+static void fill_rest(vmsig_sup *s, answer *b) {
+    Vmsig__Pb__Status *o = &b->status;
+    o->links = b->link_list;
+    for (; o->n_links < s->topo->links_n; o->n_links++) {
+        b->link_list[o->n_links] = &b->links[o->n_links];
+        fill_link(s, &s->links[o->n_links], &b->links[o->n_links]);
+    }
+    o->endpoints = b->endpoint_list;
+    for (; o->n_endpoints < s->topo->endpoints_n; o->n_endpoints++) {
+        const vmsig_topo_endpoint *ep = &s->topo->endpoints[o->n_endpoints];
+        const vmsig_sup_actor *host = &s->actors[ep->host_actor];
+        Vmsig__Pb__StatusEndpoint *e = b->endpoint_list[o->n_endpoints] = &b->endpoints[o->n_endpoints];
+        vmsig__pb__status_endpoint__init(e);
+        e->id = ep->id;
+        e->name = ep->name;
+        e->host = ep->host;
+        e->state = (char *)vmsig_actor_state_name(host->state);
+        e->epoch = vmsig_sup_epoch(host);
+        e->incarnation = host->incarnation;
+    }
+}
+
+static int send_status(vmsig_sup *s, int fd) {
+    Vmsig__Pb__Response r = VMSIG__PB__RESPONSE__INIT;
+    answer *b = new_answer(s->topo);
+    if (b == NULL)
+        return -ENOMEM;
+    Vmsig__Pb__Status *o = &b->status;
+    vmsig__pb__status__init(o);
+    o->name = (char *)s->name;
+    o->topology = s->topo->file;
+    o->pid = getpid();
+    o->lineage = s->lineage;
+    o->uptime_ms = (vmsig_now_ns() - s->started_ns) / VMSIG_SUP_MS;
+    o->state = state_name(s);
+    fill_actors(s, b);
+    fill_rest(s, b);
+    fill_protections(s, b);
+    r.status = o;
+    int rc = vmsig_frame_send(fd, &r.base, NULL, 0);
+    free_answer(b);
+    return rc;
+}
+
+static int send_error(int fd, const char *text) {
+    Vmsig__Pb__Response r = VMSIG__PB__RESPONSE__INIT;
+    r.error = (char *)text;
+    return vmsig_frame_send(fd, &r.base, NULL, 0);
+}
+
+/* ---- clients ---------------------------------------------------------------------------------------------- */
+
+static void drop(client *c) {
+    client **at = &c->sup->clients;
+    while (*at != c)
+        at = &(*at)->next;
+    *at = c->next;
+    c->sup->clients_n--;
+    vmsig_loop_remove(c->sup->loop, c->fd);
+    close(c->fd);
+    free(c);
+}
+
+static int answer_request(client *c, const Vmsig__Pb__Request *q) {
+    int rc;
+    switch (q->m_case) {
+    case VMSIG__PB__REQUEST__M_STATUS:
+        rc = send_status(c->sup, c->fd);
+        return rc == -EMSGSIZE ? send_error(c->fd, "the topology is too large for one answer") : rc;
+    case VMSIG__PB__REQUEST__M_STOP:
+        vmsig_sup_stop(c->sup, 0);
+        return send_status(c->sup, c->fd);
+    default:
+        return send_error(c->fd, "this supervisor does not know that request; is it of another version?");
+    }
+}
+
+static void on_client(void *ud, uint32_t events) {
+    (void)events;
+    client *c = ud;
+    vmsig_frame f;
+    int rc = vmsig_frame_recv(c->fd, &f);
+    if (rc == -EAGAIN)
+        return;
+    vmsig_frame_close_fds(&f);
+    Vmsig__Pb__Request *q = rc > 0 ? vmsig_frame_unpack(&f, &vmsig__pb__request__descriptor) : NULL;
+    if (q != NULL) {
+        rc = answer_request(c, q);
+        vmsig__pb__request__free_unpacked(q, NULL);
+    }
+    if (q == NULL || rc)
+        drop(c);
+}
+
+static bool may_ask(int fd) {
+    struct ucred who;
+    socklen_t len = sizeof who;
+    return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &len) == 0 && (who.uid == 0 || who.uid == geteuid());
+}
+
+static void on_listen(void *ud, uint32_t events) {
+    (void)events;
+    vmsig_sup *s = ud;
+    int fd = accept4(s->status_listen, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    if (fd < 0)
+        return;
+    client *c = may_ask(fd) ? calloc(1, sizeof *c) : NULL;
+    if (c == NULL || vmsig_loop_add(s->loop, fd, EPOLLIN, on_client, c)) {
+        close(fd);
+        free(c);
+        return;
+    }
+    *c = (client){.sup = s, .fd = fd, .next = s->clients};
+    s->clients = c;
+    if (++s->clients_n <= CLIENTS_MAX)
+        return;
+    while (c->next != NULL)
+        c = c->next;
+    drop(c);
+}
+
+int vmsig_sup_status_start(vmsig_sup *s) {
+    return vmsig_loop_add(s->loop, s->status_listen, EPOLLIN, on_listen, s);
+}
+
+void vmsig_sup_status_stop(vmsig_sup *s) {
+    while (s->clients != NULL)
+        drop(s->clients);
+    vmsig_loop_remove(s->loop, s->status_listen);
+    vmsig_sup_close(&s->status_listen);
+}

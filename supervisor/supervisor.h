@@ -1,0 +1,243 @@
+/* supervisor.h: the supervisor's parts and what they share. One process, one thread, one vmsig_loop.
+ *
+ *   vmsig-supervisor_main.c   command line, fresh start or adoption, the loop, the exit code
+ *   spawn.c    actors' lives: the table state x event, order of start and stop
+ *   restart.c  whether and when an actor is started again
+ *   boot.c     what is said to an actor and what it says
+ *   links.c    rings, reader pages, bells         pages.c   board, gauges, epochs, fences, states
+ *   ram.c      guest RAM to whom it is due        shelf.c   what a successor finds with the keeper
+ *   keeper_talk.c  what is said to the keeper and what it says
+ *   status.c   supervisor.sock                    rundir.c, listen.c, uid.c   what needs privilege
+ *
+ * Errors: 0 or negative errno; what a user must know is one sentence on stderr (vmsig_sup_say).
+ */
+#ifndef VMSIG_SUPERVISOR_H
+#define VMSIG_SUPERVISOR_H
+
+#include <sys/types.h>
+
+#include "actors/runtime/loop.h"
+#include "boot.pb-c.h"
+#include "rings/board.h"
+#include "rings/epoch.h"
+#include "rings/gauges.h"
+#include "rings/ring.h"
+#include "supervisor/keeper/keeper.h"
+#include "supervisor/restart.h"
+
+#define VMSIG_SUP_MS          1000000ull
+#define VMSIG_SUP_STOP_NS     (45000 * VMSIG_SUP_MS) /* of a whole stop; the keeper's own is longer */
+#define VMSIG_SUP_KEEPER_WAIT 10000                  /* ms: for the keeper to tell the shelf */
+#define VMSIG_SUP_EXIT_FAILED 3
+#define VMSIG_SUP_TEXT        256
+
+typedef struct vmsig_sup vmsig_sup;
+typedef struct vmsig_sup_actor vmsig_sup_actor;
+
+/* A shared-memory object with one writer: sealed (and only then shown to others) once it is mapped. */
+typedef struct vmsig_sup_page {
+    int fd; /* -1 = none */
+    uint32_t generation;
+    bool mapped;
+} vmsig_sup_page;
+
+/* A frame that the actor's socket had no room for yet. */
+typedef struct vmsig_sup_unsent {
+    struct vmsig_sup_unsent *next;
+    int nfds;
+    int fds[4];
+    size_t len;
+    uint8_t bytes[];
+} vmsig_sup_unsent;
+
+struct vmsig_sup_actor {
+    vmsig_sup *sup;
+    const vmsig_topo_actor *topo;
+    uint32_t index;
+    vmsig_actor_state state;
+    uint32_t incarnation; /* of the newest process; 0 = there never was one */
+    uint32_t uid, gid;    /* UINT32_MAX = the supervisor's own */
+    pid_t pid;            /* 0 = no process, or not known yet */
+    bool process;         /* a SPAWN was sent whose end was not handled */
+    int pidfd;
+    int boot; /* the boot socket, this end; -1 = none */
+    vmsig_sup_unsent *unsent, **unsent_tail;
+    vmsig_timer *timer;  /* the deadline of the state it is in */
+    bool doomed;         /* to be killed as soon as its pid is known */
+    bool rests;          /* it is not started again */
+    bool needed;         /* while stopping: another of its kind is to go before it */
+    uint64_t started_ns; /* the process */
+    uint64_t ready_ns;   /* 0 = not yet */
+    uint64_t dead_ns;    /* when the last one ended */
+    vmsig_restarts restarts;
+    char last_exit[64], last_why[VMSIG_SUP_TEXT]; /* of the last end */
+    char why[VMSIG_SUP_TEXT];                     /* what was said, of or by the present one, of the end to come */
+    vmsig_sup_page gauges, epoch, fences;         /* its own */
+    const vmsig_gauges *gauges_map;
+    uint32_t gauges_max;
+    int state_fd;
+    uint32_t epoch_next; /* a host's: no epoch from here on was used */
+};
+
+typedef struct vmsig_sup_ring {
+    int fd; /* -1 = none */
+    uint32_t generation;
+    uint64_t base;
+} vmsig_sup_ring;
+
+typedef struct vmsig_sup_link {
+    const vmsig_topo_link *topo;
+    int data_bell, room_bell;
+    /* The producer's rings, oldest first, all mapped and sealed: the last is the newest. Ring i is done with when the
+     * consumer's cursor has reached the base of ring i + 1. */
+    vmsig_sup_ring chain[VMSIG_RING_CHAIN];
+    uint32_t chained;
+    vmsig_sup_ring next_ring; /* sent to the producer, not mapped yet */
+    vmsig_sup_page reader;    /* the consumer's newest mapped one */
+    vmsig_sup_page next_reader;
+    const vmsig_reader *reader_map;
+    uint64_t sampled_ns, sampled_events; /* for the rate */
+    double rate;
+} vmsig_sup_link;
+
+typedef struct vmsig_sup_ram {
+    int fd; /* -1 = none */
+    uint32_t ram_id;
+} vmsig_sup_ram;
+
+typedef enum vmsig_sup_phase { VMSIG_SUP_STARTING, VMSIG_SUP_RUNNING, VMSIG_SUP_STOPPING } vmsig_sup_phase;
+
+struct vmsig_sup {
+    const char *program_dir;
+    const char *name; /* of the run directory */
+    vmsig_topology *topo;
+    vmsig_loop *loop;
+    int keeper;       /* -1 = it is gone */
+    bool keeper_lost; /* and what follows from that is still to be done */
+    uint64_t lineage, started_ns;
+    vmsig_sup_phase phase;
+    bool failed; /* an actor's restarts are exhausted */
+    bool ended;  /* leave the loop */
+    int exit_code;
+    vmsig_timer *deadline; /* of a stop */
+    vmsig_sup_actor *actors;
+    uint32_t *stop_order;
+    vmsig_sup_link *links;
+    vmsig_sup_ram ram[VMSIG_ENDPOINTS_MAX];
+    int board_fd;
+    vmsig_board *board;
+    char run_dir[256];
+    int run_lock;        /* held as long as this topology runs */
+    int status_listen;   /* supervisor.sock */
+    int *gateway_listen; /* by actor index; -1 = none */
+    int *gateway_audit;
+    struct vmsig_sup_client *clients;
+    unsigned clients_n;
+};
+
+/* One line on stderr: "supervisor: text", or "NAME: text" of an actor. */
+void vmsig_sup_say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+void vmsig_sup_say_of(const vmsig_sup_actor *a, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void vmsig_sup_close(int *fd);
+bool vmsig_sup_serves(const vmsig_sup_actor *a, uint32_t endpoint);
+
+/* ---- spawn.c ---- */
+int vmsig_sup_actors_new(vmsig_sup *s);
+void vmsig_sup_actors_free(vmsig_sup *s);
+void vmsig_sup_ready(vmsig_sup_actor *a);
+void vmsig_sup_spawned(vmsig_sup_actor *a, const vmsig_keeper_msg *m, int pidfd, const char *step);
+void vmsig_sup_exited(vmsig_sup_actor *a, int status);
+/* Its behaviour is beyond what can be: killed, and treated as a crash. */
+void vmsig_sup_kill(vmsig_sup_actor *a, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void vmsig_sup_set_state(vmsig_sup_actor *a, vmsig_actor_state state);
+/* Begins an orderly stop of everything; the loop ends with exit_code when it is done. */
+void vmsig_sup_stop(vmsig_sup *s, int exit_code);
+/* Starts, or stops, what is due by order; sees when all is done. */
+void vmsig_sup_advance(vmsig_sup *s);
+/* The keeper is gone: ends are seen by pidfd from now on. */
+void vmsig_sup_watch_pidfds(vmsig_sup *s);
+/* After adoption: processes as the keeper told them, timers, deaths in between. */
+void vmsig_sup_actor_adopt(vmsig_sup_actor *a);
+
+/* ---- boot.c ---- */
+/* Everything that a new incarnation is told; it may read it whenever it comes to that. */
+/* *theirs: the actor's end of the boot socket, the caller's. */
+int vmsig_sup_boot(vmsig_sup_actor *a, int *theirs);
+int vmsig_sup_send(vmsig_sup_actor *a, Vmsig__Pb__ToActor *m, const int *fds, int nfds);
+void vmsig_sup_watch_boot(vmsig_sup_actor *a);
+/* Handles all that waits in the boot socket. */
+void vmsig_sup_drain_boot(vmsig_sup_actor *a);
+void vmsig_sup_close_boot(vmsig_sup_actor *a);
+
+/* ---- links.c ---- */
+int vmsig_sup_links_new(vmsig_sup *s);
+void vmsig_sup_links_free(vmsig_sup *s);
+uint32_t vmsig_sup_links_of(const vmsig_sup_actor *a);
+/* False: a consumer has not yet drained so many former rings that one more cannot be told. */
+bool vmsig_sup_links_have_room(vmsig_sup_actor *a);
+int vmsig_sup_links_boot(vmsig_sup_actor *a);
+void vmsig_sup_link_mapped(vmsig_sup_actor *a, const Vmsig__Pb__Mapped *m);
+/* The actor died: what it had not mapped is dropped. */
+void vmsig_sup_links_dead(vmsig_sup_actor *a);
+void vmsig_sup_links_ring(vmsig_sup_actor *a);
+/* All that an actor may lack of its peers' sides, after adoption. */
+void vmsig_sup_links_repeat(vmsig_sup_actor *a);
+uint64_t vmsig_sup_link_cursor(const vmsig_sup_link *l);
+void vmsig_sup_link_map_reader(vmsig_sup_link *l);
+
+/* ---- pages.c ---- */
+int vmsig_sup_board_new(vmsig_sup *s);
+int vmsig_sup_pages_boot(vmsig_sup_actor *a);
+void vmsig_sup_page_mapped(vmsig_sup_actor *a, const Vmsig__Pb__PageMapped *m);
+void vmsig_sup_pages_dead(vmsig_sup_actor *a);
+void vmsig_sup_pages_repeat(vmsig_sup_actor *a);
+void vmsig_sup_board_update(vmsig_sup_actor *a);
+void vmsig_sup_map_gauges(vmsig_sup_actor *a);
+uint32_t vmsig_sup_epoch(const vmsig_sup_actor *host);
+
+/* ---- ram.c ---- */
+void vmsig_sup_ram_offered(vmsig_sup_actor *a, const Vmsig__Pb__Ram *m, int fd);
+void vmsig_sup_ram_asked(vmsig_sup_actor *a, const Vmsig__Pb__RamAsk *m);
+void vmsig_sup_ram_boot(vmsig_sup_actor *a);
+void vmsig_sup_ram_dead(vmsig_sup_actor *host);
+
+/* ---- shelf.c: written before anybody is told of what it describes, so that it is never behind ---- */
+typedef struct vmsig_sup_heard vmsig_sup_heard;
+/* Hears all that the keeper tells at the start: 0 (*fresh: nothing was shelved) or -errno. */
+int vmsig_sup_hear(vmsig_sup *s, vmsig_sup_heard **out, bool *fresh);
+void vmsig_sup_heard_free(vmsig_sup_heard *h);
+/* The topology as it was started. */
+int vmsig_sup_heard_topology(vmsig_sup *s, vmsig_sup_heard *h, vmsig_conf_error *err);
+/* Everything else: fds go to their places, processes to their actors. The deaths in between are handled by
+ * vmsig_sup_heard_ends, when all is in place. */
+int vmsig_sup_heard_restore(vmsig_sup *s, vmsig_sup_heard *h);
+void vmsig_sup_heard_ends(vmsig_sup *s, vmsig_sup_heard *h);
+/* text: of the topology; NULL: the built-in one. */
+int vmsig_sup_shelve_topology(vmsig_sup *s, const char *text, size_t len);
+void vmsig_sup_shelve_sockets(vmsig_sup *s);
+void vmsig_sup_shelve_actor(vmsig_sup_actor *a);
+void vmsig_sup_shelve_link(vmsig_sup *s, const vmsig_sup_link *l);
+void vmsig_sup_shelve_ram(vmsig_sup *s, uint32_t endpoint);
+
+/* ---- keeper_talk.c ---- */
+/* 0 or -errno: then the keeper is gone, and keeper_lost says so. */
+int vmsig_sup_tell_keeper(vmsig_sup *s, const vmsig_keeper_msg *m, const void *blob, const int *fds, int nfds);
+/* From now on, its news are handled by the loop. */
+int vmsig_sup_watch_keeper(vmsig_sup *s);
+
+/* ---- status.c ---- */
+int vmsig_sup_status_start(vmsig_sup *s);
+void vmsig_sup_status_stop(vmsig_sup *s);
+
+/* ---- rundir.c, listen.c, uid.c: a sentence has been said when they fail ---- */
+/* Makes and locks the run directory, and removes what a predecessor left there. */
+int vmsig_sup_rundir_open(vmsig_sup *s);
+void vmsig_sup_rundir_remove(vmsig_sup *s);
+/* A listening SOCK_SEQPACKET socket at path. */
+int vmsig_sup_listen(const char *path, mode_t mode);
+/* All gateways' sockets and audit files. */
+int vmsig_sup_listen_all(vmsig_sup *s);
+void vmsig_sup_unlisten_all(vmsig_sup *s);
+int vmsig_sup_uids(vmsig_sup *s);
+
+#endif

@@ -28,35 +28,35 @@ static vmsig_conf_place place_of(const reader *r, const yaml_node_t *node) {
 static int parser_failed(const yaml_parser_t *p, const char *file, vmsig_conf_error *err) {
     if (p->error == YAML_MEMORY_ERROR)
         return vmsig_conf_no_memory(err, file);
-    return vmsig_conf_fail(err, file, mark_of(p->problem_mark), "not YAML: %s%s%s",
-                           p->problem ? p->problem : "unreadable", p->context ? " " : "", p->context ? p->context : "");
+    return vmsig_conf_fail(err, file, mark_of(p->problem_mark), "found no YAML (%s%s%s), expected keys and values",
+                           p->problem, p->context ? " " : "", p->context ? p->context : "");
 }
 
 /* What is refused of one parser event, or NULL. */
 static const char *refusal(const yaml_event_t *e, int *depth, int *documents) {
     switch (e->type) {
     case YAML_ALIAS_EVENT:
-        return "an alias (*), which is not taken here";
+        return "an alias (*), expected plain values";
     case YAML_SCALAR_EVENT:
-        return e->data.scalar.anchor ? "an anchor (&), which is not taken here"
-               : e->data.scalar.tag  ? "a tag (!), which is not taken here"
+        return e->data.scalar.anchor ? "an anchor (&), expected plain values"
+               : e->data.scalar.tag  ? "a tag (!), expected plain values"
                                      : NULL;
     case YAML_SEQUENCE_START_EVENT:
     case YAML_MAPPING_START_EVENT:
         /* the two structs begin alike, but say it twice rather than rely on it */
         if (e->type == YAML_SEQUENCE_START_EVENT ? e->data.sequence_start.anchor != NULL
                                                  : e->data.mapping_start.anchor != NULL)
-            return "an anchor (&), which is not taken here";
+            return "an anchor (&), expected plain values";
         if (e->type == YAML_SEQUENCE_START_EVENT ? e->data.sequence_start.tag != NULL
                                                  : e->data.mapping_start.tag != NULL)
-            return "a tag (!), which is not taken here";
-        return ++*depth > DEPTH_MAX ? "lists or maps nested more than 16 deep" : NULL;
+            return "a tag (!), expected plain values";
+        return ++*depth > DEPTH_MAX ? "lists or maps nested in one another, expected at most 16" : NULL;
     case YAML_SEQUENCE_END_EVENT:
     case YAML_MAPPING_END_EVENT:
         --*depth;
         return NULL;
     case YAML_DOCUMENT_START_EVENT:
-        return ++*documents > 1 ? "a second document" : NULL;
+        return ++*documents > 1 ? "a second document, expected one" : NULL;
     default:
         return NULL;
     }

@@ -9,6 +9,7 @@
 
 #define STRING_MAX 4095u /* bytes: PATH_MAX without its NUL */
 #define NAME_MAX_  31u
+#define QUOTED_MAX 55u /* bytes of a value that a message shows */
 
 typedef struct unit {
     const char *suffix;
@@ -39,16 +40,13 @@ int vmsig_conf_no_memory(vmsig_conf_error *err, const char *file) {
 const char *vmsig_conf_quoted(const char *text, size_t len, char buf[64]) {
     if (len == 0)
         return "nothing";
-    size_t n = 0;
-    buf[n++] = '"';
-    for (size_t i = 0; i < len && n < 56; i++)
-        buf[n++] = (unsigned char)text[i] < ' ' || text[i] == 0x7f ? '?' : text[i];
-    while (n > 1 && n >= 56 && ((unsigned char)buf[n - 1] & 0xc0) == 0x80) /* not half a character */
+    size_t n = len <= QUOTED_MAX ? len : QUOTED_MAX;
+    while (n < len && n > 0 && ((unsigned char)text[n] & 0xc0) == 0x80) /* not half a character */
         n--;
-    if (len > n - 1)
-        n = (size_t)(stpcpy(buf + n, "...") - buf);
-    buf[n++] = '"';
-    buf[n] = '\0';
+    buf[0] = '"';
+    for (size_t i = 0; i < n; i++)
+        buf[i + 1] = (unsigned char)text[i] < ' ' || text[i] == 0x7f ? '?' : text[i];
+    strcpy(buf + n + 1, n < len ? "...\"" : "\"");
     return buf;
 }
 

@@ -52,8 +52,9 @@ static int check_user(const vmsig_topo_build *b, const vmsig_file_run *run) {
     return vmsig_topo_fail(b, run->user_mark, "user: found \"%.64s\", expected a user of this machine", run->user);
 }
 
-static int make_run(vmsig_topo_build *b, const vmsig_file_run *run, const char *exec, vmsig_conf_mark at,
-                    vmsig_topo_actor *a) {
+/* key: what the program follows from where none is written. */
+static int make_run(vmsig_topo_build *b, const vmsig_file_run *run, const char *key, const char *exec,
+                    vmsig_conf_mark at, vmsig_topo_actor *a) {
     static const uint64_t state[] = {[VMSIG_TOPO_CONTEXT] = 8u << 20,
                                      [VMSIG_TOPO_GATEWAY] = 16u << 20,
                                      [VMSIG_TOPO_HOST] = 64u << 10,
@@ -71,7 +72,8 @@ static int make_run(vmsig_topo_build *b, const vmsig_file_run *run, const char *
     if (err == 0 && run->user)
         err = copy(b, run->user, &a->user);
     if (err == 0)
-        err = vmsig_topo_program(b, run->exec ? run->exec : exec, run->exec ? run->exec_mark : at, &a->exec);
+        err = run->exec ? vmsig_topo_program(b, "exec", run->exec, run->exec_mark, &a->exec)
+                        : vmsig_topo_program(b, key, exec, at, &a->exec);
     if (err == 0)
         err = make_argv(b, &run->args, a);
     for (size_t i = 0; err == 0 && i < run->options.n; i += 2)
@@ -147,7 +149,7 @@ static int make_endpoint(vmsig_topo_build *b, const vmsig_file_endpoint *f) {
     err = err < 0 ? err : copy(b, vmsig_file_host_name(f->host), &e->host);
     err = err < 0 ? err : host_options(b, f, a);
     snprintf(exec, sizeof exec, "vmsig-host-%s", vmsig_file_host_name(f->host));
-    return err < 0 ? err : make_run(b, &f->run, exec, f->host_mark, a);
+    return err < 0 ? err : make_run(b, &f->run, "host", exec, f->host_mark, a);
 }
 
 /* ---- which key belongs to which kind ------------------------------------------------------------------------------ */
@@ -318,17 +320,17 @@ static int make_actor(vmsig_topo_build *b, const vmsig_file_actor *f) {
     switch (a->kind) {
     case VMSIG_TOPO_CONTEXT:
         err = make_context(b, f, a);
-        return err < 0 ? err : make_run(b, &f->run, "vmsig-context", f->kind_mark, a);
+        return err < 0 ? err : make_run(b, &f->run, "kind", "vmsig-context", f->kind_mark, a);
     case VMSIG_TOPO_GATEWAY:
         err = make_gateway(b, f, a);
-        return err < 0 ? err : make_run(b, &f->run, "vmsig-gateway", f->kind_mark, a);
+        return err < 0 ? err : make_run(b, &f->run, "kind", "vmsig-gateway", f->kind_mark, a);
     default:
         err = make_emitter(b, f, a);
         break;
     }
     if (err == 0 && !f->run.exec)
         return vmsig_topo_fail(b, a->mark, "actors: found %s without exec, expected the program that it is", a->name);
-    return err < 0 ? err : make_run(b, &f->run, NULL, f->kind_mark, a);
+    return err < 0 ? err : make_run(b, &f->run, "exec", NULL, f->kind_mark, a);
 }
 
 int vmsig_topo_actors(vmsig_topo_build *b) {

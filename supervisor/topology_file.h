@@ -109,8 +109,8 @@ int vmsig_topo_order(vmsig_topo_build *b);     /* topology_order.c: `after`, sta
 int64_t vmsig_topo_find(const vmsig_topology *t, const char *name);
 /* The endpoint of that name, or NULL. */
 vmsig_topo_endpoint *vmsig_topo_endpoint_find(const vmsig_topology *t, const char *name);
-/* topology_files.c. The program that `exec` names: absolute and malloc'ed. */
-int vmsig_topo_program(vmsig_topo_build *b, const char *exec, vmsig_conf_mark at, char **out);
+/* topology_files.c. The program that `exec` names, absolute and malloc'ed; `key` is what it follows from. */
+int vmsig_topo_program(vmsig_topo_build *b, const char *key, const char *exec, vmsig_conf_mark at, char **out);
 /* A path made absolute from the file's folder, malloc'ed; NULL: out of memory. */
 char *vmsig_topo_path(const vmsig_topology *t, const char *path);
 

@@ -46,7 +46,7 @@ static char *program_in_path(const char *exec) {
     return found;
 }
 
-int vmsig_topo_program(vmsig_topo_build *b, const char *exec, vmsig_conf_mark at, char **out) {
+int vmsig_topo_program(vmsig_topo_build *b, const char *key, const char *exec, vmsig_conf_mark at, char **out) {
     if (strchr(exec, '/')) {
         char *path = vmsig_topo_path(b->t, exec);
         if (!path)
@@ -54,7 +54,7 @@ int vmsig_topo_program(vmsig_topo_build *b, const char *exec, vmsig_conf_mark at
         *out = is_program(path) ? path : NULL;
         if (*out)
             return 0;
-        int err = vmsig_topo_fail(b, at, "exec: found %.150s, expected a program that can be run", path);
+        int err = vmsig_topo_fail(b, at, "%s: found %.150s, expected a program that can be run", key, path);
         free(path);
         return err;
     }
@@ -63,7 +63,7 @@ int vmsig_topo_program(vmsig_topo_build *b, const char *exec, vmsig_conf_mark at
         *out = program_in_path(exec);
     if (*out)
         return 0;
-    return vmsig_topo_fail(b, at, "exec: found no program %.60s, expected it in %.120s or in PATH", exec,
+    return vmsig_topo_fail(b, at, "%s: found no program %.60s, expected it in %.120s or in PATH", key, exec,
                            b->program_dir);
 }
 

@@ -23,15 +23,17 @@ LIBS     := -lprotobuf-c -lyaml -ljansson -lsodium -lnuma -ldl
 
 PROTOS  := $(wildcard schema/*.proto)
 GEN     := $(PROTOS:schema/%.proto=$(BUILD)/gen/%.pb-c.c)
-MAINS   := $(wildcard actors/*/*_main.c actors/*/*/*_main.c supervisor/*_main.c supervisor/*/*_main.c)
+MAINS   := $(wildcard actors/*/*_main.c actors/*/*/*_main.c supervisor/*_main.c supervisor/*/*_main.c \
+             bench/*_main.c)
 LIB_SRC := $(filter-out $(MAINS),$(wildcard schema/*.c rings/*.c actors/*/*.c actors/*/*/*.c supervisor/client/*.c))
 SUP_SRC := $(filter-out $(MAINS),$(wildcard supervisor/*.c supervisor/keeper/*.c supervisor/cli/*.c))
+BENCH_SRC := $(filter-out $(MAINS),$(wildcard bench/*.c))
 LIB_OBJ := $(LIB_SRC:%.c=$(BUILD)/obj/%.o) $(GEN:$(BUILD)/gen/%.c=$(BUILD)/obj/gen/%.o)
 SUP_OBJ := $(SUP_SRC:%.c=$(BUILD)/obj/%.o)
+BENCH_OBJ := $(BENCH_SRC:%.c=$(BUILD)/obj/%.o)
 # supervisor/cli/vmsig_main.c -> build/bin/vmsig; actors/context/vmsig-context_main.c -> build/bin/vmsig-context
 PROGRAMS := $(patsubst %_main.c,$(BUILD)/bin/%,$(notdir $(MAINS)))
 MAN     := $(wildcard docs/man/*.[1-8])
-BENCHES := $(patsubst bench/%.c,$(BUILD)/bench/%,$(wildcard bench/*.c))
 TESTS   := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/*/test_*.c))
 # programs that tests start: tests/ROOM/prog_NAME.c
 PROGS   := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/*/prog_*.c))
@@ -42,7 +44,7 @@ EXAMPLES := $(patsubst docs/examples/%.c,$(BUILD)/examples/%,$(wildcard docs/exa
 .SECONDARY:
 .DELETE_ON_ERROR:
 
-all: $(BUILD)/lib/libvmsig.a $(BUILD)/lib/libvmsig.so $(PROGRAMS) $(EXAMPLES) $(BENCHES)
+all: $(BUILD)/lib/libvmsig.a $(BUILD)/lib/libvmsig.so $(PROGRAMS) $(EXAMPLES)
 
 # ---- what Debian packages it takes; installed when missing -------------------------------------------
 packages:
@@ -70,7 +72,7 @@ $(BUILD)/gen/%.pb-c.c $(BUILD)/gen/%.pb-c.h: schema/%.proto
 	protoc-c --proto_path=schema --c_out=$(BUILD)/gen $<
 
 GEN_H := $(GEN:.c=.h)
-$(LIB_OBJ) $(SUP_OBJ): | $(GEN_H)
+$(LIB_OBJ) $(SUP_OBJ) $(BENCH_OBJ): | $(GEN_H)
 
 $(BUILD)/obj/gen/%.o: $(BUILD)/gen/%.c | $(GEN_H)
 	@mkdir -p $(@D)
@@ -95,16 +97,18 @@ $(BUILD)/lib/libsupervisor.a: $(SUP_OBJ)
 	@rm -f $@
 	ar rcs $@ $^
 
+$(BUILD)/lib/libbench.a: $(BENCH_OBJ)
+	@mkdir -p $(@D)
+	@rm -f $@
+	ar rcs $@ $^
+
+# Each program takes what it needs; only the benches' own has their library.
 define program
-$(BUILD)/bin/$(notdir $(1:_main.c=)): $(BUILD)/obj/$(1:.c=.o) $(BUILD)/lib/libsupervisor.a $(BUILD)/lib/libvmsig.a
+$(BUILD)/bin/$(notdir $(1:_main.c=)): $(BUILD)/obj/$(1:.c=.o) $(if $(filter bench/%,$(1)),$(BUILD)/lib/libbench.a) $(BUILD)/lib/libsupervisor.a $(BUILD)/lib/libvmsig.a
 	@mkdir -p $$(@D)
 	$$(CC) $$(LDFLAGS) -rdynamic -o $$@ $$(filter %.o %.a,$$^) $$(LIBS) -lpthread
 endef
 $(foreach m,$(MAINS),$(eval $(call program,$(m))))
-
-$(BUILD)/bench/%: bench/%.c $(BUILD)/lib/libsupervisor.a $(BUILD)/lib/libvmsig.a
-	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP $(LDFLAGS) -o $@ $(filter %.c %.a,$^) $(LIBS) -lpthread
 
 $(BUILD)/examples/%: docs/examples/%.c $(BUILD)/lib/libvmsig.a
 	@mkdir -p $(@D)

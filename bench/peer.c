@@ -1,0 +1,61 @@
+#include <errno.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "bench/bench.h"
+
+void bench_fail(const char *fmt, ...) {
+    va_list ap;
+    va_start(ap, fmt);
+    fputs("vmsig-bench: ", stderr);
+    vfprintf(stderr, fmt, ap);
+    fputc('\n', stderr);
+    va_end(ap);
+    exit(1);
+}
+
+void bench_pin(int cpu) {
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    CPU_SET((size_t)cpu, &set);
+    if (sched_setaffinity(0, sizeof set, &set) < 0)
+        bench_fail("processor %d cannot be used: %s; name others with --cpus", cpu, strerror(errno));
+}
+
+void *bench_shared(size_t bytes) {
+    void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+    if (p == MAP_FAILED)
+        bench_fail("no shared memory: %s", strerror(errno));
+    return p;
+}
+
+pid_t bench_fork(const bench_options *o, void (*fn)(void *arg), void *arg) {
+    fflush(NULL);
+    pid_t pid = fork();
+    if (pid < 0)
+        bench_fail("no second process: %s", strerror(errno));
+    if (pid > 0)
+        return pid;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    alarm(600);
+    bench_pin(o->cpu[1]);
+    fn(arg);
+    _exit(0);
+}
+
+void bench_join(pid_t pid) {
+    int status;
+    while (waitpid(pid, &status, 0) < 0)
+        if (errno != EINTR)
+            bench_fail("waiting for the peer: %s", strerror(errno));
+    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
+        bench_fail("the peer process failed");
+}

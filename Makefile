@@ -37,7 +37,8 @@ MAN     := $(wildcard docs/man/*.[1-8])
 TESTS   := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/*/test_*.c))
 # programs that tests start: tests/ROOM/prog_NAME.c
 PROGS   := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/*/prog_*.c))
-PLUGINS := $(patsubst tests/plugins/%.c,$(BUILD)/plugins/%.so,$(wildcard tests/plugins/*.c))
+PLUGINS := $(patsubst tests/plugins/%.c,$(BUILD)/plugins/%.so,$(wildcard tests/plugins/*.c)) \
+           $(patsubst docs/examples/plugins/%.c,$(BUILD)/plugins/%.so,$(wildcard docs/examples/plugins/*.c))
 EXAMPLES := $(patsubst docs/examples/%.c,$(BUILD)/examples/%,$(wildcard docs/examples/*.c))
 
 .PHONY: all tests run check bench install clean packages packages-check format
@@ -115,6 +116,10 @@ $(BUILD)/examples/%: docs/examples/%.c $(BUILD)/lib/libvmsig.a
 	$(CC) -Iinclude $(CFLAGS) -MMD -MP $(LDFLAGS) -o $@ $(filter %.c %.a,$^) $(LIBS)
 
 $(BUILD)/plugins/%.so: tests/plugins/%.c
+	@mkdir -p $(@D)
+	$(CC) -Iinclude $(CFLAGS) -MMD -MP -shared $(LDFLAGS) -o $@ $<
+
+$(BUILD)/plugins/%.so: docs/examples/plugins/%.c
 	@mkdir -p $(@D)
 	$(CC) -Iinclude $(CFLAGS) -MMD -MP -shared $(LDFLAGS) -o $@ $<
 

@@ -324,7 +324,7 @@ static bool is_boot_socket(int fd) {
 
 int vmsig_rt_boot_take(vmsig_rt *rt) {
     if (!is_boot_socket(VMSIG_BOOT_FD)) {
-        vmsig_rt_log(rt, "is an actor: write it into a topology and let `vmsig up` start it; alone it has no bus");
+        vmsig_rt_log(rt, "this program is an actor: write it into a topology and let `vmsig up` start it");
         return -ENOTCONN;
     }
     if (fcntl(VMSIG_BOOT_FD, F_SETFD, FD_CLOEXEC) < 0)

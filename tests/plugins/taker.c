@@ -1,0 +1,60 @@
+/* A source that takes commands and the address-space context, and says by events what it was given. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "vmsig_core.h"
+
+typedef struct taker {
+    int (*emit)(void *token, vmsig_event *ev);
+    void *token;
+} taker;
+
+static void set_emit_up(void *src, int (*emit)(void *token, vmsig_event *ev), void *token) {
+    taker *t = src;
+    t->emit = emit;
+    t->token = token;
+}
+
+static void say(taker *t, uint8_t kind, uint64_t corr, uint64_t value, uint32_t payload_len) {
+    vmsig_event ev = {.kind = kind, .corr = corr, .inln_len = sizeof(value)};
+    memcpy(ev.inln, &value, sizeof(value));
+    if (payload_len) {
+        ev.payload = calloc(1, payload_len);
+        ev.payload_len = payload_len;
+    }
+    if (t->emit(t->token, &ev) < 0)
+        free(ev.payload);
+}
+
+/* INPUT is taken, the rest is refused. */
+static int command(void *src, const vmsig_event *down) {
+    if (down->kind != VMSIG_CMD_INPUT) {
+        errno = EINVAL;
+        return -1;
+    }
+    say(src, 70, 0, down->corr, 500);
+    return 0;
+}
+
+/* One event for each: the size of what the fd shows, or 0 for an invalidation. */
+static int on_memctx(void *src, const vmsig_event *ev, int fd) {
+    (void)ev;
+    say(src, 71, 0, fd < 0 ? 0 : (uint64_t)lseek(fd, 0, SEEK_END), 0);
+    return 0;
+}
+
+static const vmsig_source_ops ops = {
+    .name = "taker", .set_emit_up = set_emit_up, .command = command, .on_memctx = on_memctx, .close = free};
+
+int vmsig_plugin_open(int argc, char **argv, const vmsig_source_ops **out_ops, void **out_src) {
+    (void)argv;
+    if (argc > 1) { /* takes no arguments */
+        errno = E2BIG;
+        return -1;
+    }
+    *out_ops = &ops;
+    *out_src = calloc(1, sizeof(taker));
+    return *out_src ? 0 : -1;
+}

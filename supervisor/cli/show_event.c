@@ -49,6 +49,14 @@ static bool printable(const uint8_t *p, size_t n) {
 
 /* ---- bodies in words --------------------------------------------------------------------------------------- */
 
+/* In host byte order: bodies never leave the host. */
+static uint64_t number(const uint8_t *p, size_t n) {
+    uint64_t v = 0;
+    for (size_t i = 0; i < n; i++)
+        v |= (uint64_t)p[__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ ? i : n - 1 - i] << (8 * i);
+    return v;
+}
+
 static void raw(text *t, const vmsig_event *ev) {
     size_t n;
     const uint8_t *p = body_of(ev, &n);
@@ -61,7 +69,10 @@ static void raw(text *t, const vmsig_event *ev) {
         put(t, "%s%02x", i && i % 4 == 0 ? " " : "", p[i]);
     if (n > HEX_SHOWN)
         put(t, "...");
-    put(t, n ? " (%zu bytes)" : "empty", n);
+    if (n == 1 || n == 2 || n == 4 || n == 8)
+        put(t, " = %" PRIu64, number(p, n));
+    else
+        put(t, " (%zu bytes)", n);
 }
 
 static bool input(text *t, const vmsig_event *ev) {

@@ -132,7 +132,7 @@ static int start(up *u, char *programs) {
 
 static void progress(up *u, const Vmsig__Pb__Status *s) {
     for (size_t i = 0; i < s->n_actors && i < ACTORS_SHOWN; i++) {
-        if (u->seen[i] || strcmp(s->actors[i]->state, "running") != 0)
+        if (u->seen[i] || strcmp(s->actors[i]->state, "ready") != 0)
             continue;
         u->seen[i] = true;
         u->ready++;
@@ -175,6 +175,9 @@ static int look(up *u, char *err) {
 static void wait_until_running(up *u) {
     char err[VMSIG_ASK_ERR_MAX] = "no answer";
     int64_t heard = now_ms();
+    if (!u->json)
+        printf("starting %s\n", u->name);
+    flush(u);
     while (wait_a_while(u, ASK_EVERY_MS) && u->keeper.stops == 0) {
         int n = look(u, err);
         if (n == 1)

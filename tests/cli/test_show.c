@@ -31,6 +31,9 @@ Test(show, a_sensor_s_text_and_bytes) {
     cr_expect_str_eq(body(&ev), "\"tick 5\"");
     ev = event(64, "\x01\x02\xff\x00\x05", 5);
     cr_expect_str_eq(body(&ev), "0102ff00 05 (5 bytes)");
+    const uint64_t count = 258;
+    ev = event(64, &count, sizeof count);
+    cr_expect_str_eq(body(&ev), "02010000 00000000 = 258");
     ev = event(64, "", 0);
     cr_expect_str_eq(body(&ev), "");
 }
@@ -73,7 +76,7 @@ Test(show, a_memctx) {
 
 Test(show, a_body_too_short_for_its_kind_is_shown_raw) {
     vmsig_event ev = event(VMSIG_EV_LOST, "\x01\x02", 2);
-    cr_expect_str_eq(body(&ev), "0102 (2 bytes)");
+    cr_expect_str_eq(body(&ev), "0102 = 513");
 }
 
 Test(show, json_of_every_kind_is_an_object) {

@@ -210,15 +210,9 @@ static int park(vmsig_rt_link *k, int *fd) {
     return 0;
 }
 
-/* A ring that was there before (sent again by a new supervisor) is no news. */
-static int chain(vmsig_rt_link *k, int ring_fd) {
-    int err = vmsig_ring_in_peer(&k->l.in, ring_fd, k->l.id);
-    return err == -EEXIST ? 0 : err;
-}
-
 int vmsig_rt_link_unpark(vmsig_rt_link *k) {
     while (k->parked_n) {
-        int err = chain(k, k->parked[0]);
+        int err = vmsig_ring_in_peer(&k->l.in, k->parked[0], k->l.id);
         if (err)
             return err == -ENOSPC ? 0 : err;
         close(k->parked[0]);
@@ -228,15 +222,22 @@ int vmsig_rt_link_unpark(vmsig_rt_link *k) {
     return 0;
 }
 
-static int take_ring(vmsig_rt_link *k, int *fd) {
-    int err = k->parked_n ? -ENOSPC : chain(k, *fd);
-    return err == -ENOSPC ? park(k, fd) : err;
+/* They come oldest first. One that came before (a new supervisor says everything again) is no news. */
+static int take_ring(vmsig_rt_link *k, uint32_t generation, int *fd) {
+    if (generation <= k->newest)
+        return 0;
+    int err = k->parked_n ? -ENOSPC : vmsig_ring_in_peer(&k->l.in, *fd, k->l.id);
+    if (err == -ENOSPC)
+        err = park(k, fd);
+    if (!err)
+        k->newest = generation;
+    return err;
 }
 
-static int renew(vmsig_rt_link *k, int *fds, int nfds) {
+static int renew(vmsig_rt_link *k, uint32_t generation, int *fds, int nfds) {
     if (nfds != 3)
         return -EPROTO;
-    int err = k->l.output ? vmsig_ring_out_peer(&k->l.out, fds[0]) : take_ring(k, &fds[0]);
+    int err = k->l.output ? vmsig_ring_out_peer(&k->l.out, fds[0]) : take_ring(k, generation, &fds[0]);
     if (!err)
         err = take_bells(k, fds + 1);
     return err;
@@ -248,7 +249,7 @@ int vmsig_rt_link_peer(vmsig_rt *rt, const Vmsig__Pb__Peer *m, int *fds, int nfd
         vmsig_rt_log(rt, "the supervisor sent a peer for link %u, which is not there; ignored", m->id);
         return 0;
     }
-    int err = renew(k, fds, nfds);
+    int err = renew(k, m->generation, fds, nfds);
     if (err) {
         vmsig_rt_fail(rt, "cannot take generation %u of %s on link %u: %s", m->generation, k->l.peer, m->id,
                       strerror(-err));

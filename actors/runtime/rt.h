@@ -17,6 +17,7 @@
 typedef struct vmsig_rt_link {
     vmsig_link l; /* first: the actor's view */
     vmsig_rt *rt;
+    uint32_t newest;   /* generation of the newest ring of an input */
     uint32_t want;     /* slots that an output waits for, 0 = none */
     bool held;         /* an input whose events the actor left where they are */
     bool slept;        /* an input that was marked as asleep */

@@ -184,6 +184,26 @@ Test(relay, goes_on_with_a_new_consumer) {
     kit_stop(&a);
 }
 
+Test(relay, takes_no_harm_when_a_new_supervisor_says_everything_again) {
+    kit_actor a;
+    kit_link in, out;
+    new_relay(&a, &in, &out);
+    kit_put_u64(&in, 0);
+    kit_expect_u64(&out, 0);
+    kit_link before = in;
+    before.ring = dup(in.ring);
+    renew_producer(&in, in.out.tail);
+    kit_peer(&a, &in, false);
+    kit_put_u64(&in, 1);
+    kit_expect_u64(&out, 1);
+    kit_peer(&a, &before, false);
+    kit_peer(&a, &in, false);
+    kit_peer(&a, &out, true);
+    kit_put_u64(&in, 2);
+    kit_expect_u64(&out, 2);
+    kit_stop(&a);
+}
+
 /* ---- hot-plug ----------------------------------------------------------------------------------------- */
 
 Test(relay, takes_a_link_that_comes_while_it_runs_and_drains_one_that_goes) {

@@ -68,6 +68,7 @@ bench: packages
 	@$(BUILD)/bin/vmsig bench $(ARGS)
 
 # ---- building ----------------------------------------------------------------------------------------
+# -MD, not -MMD: the generated headers, which are included as the system's, count too.
 $(BUILD)/gen/%.pb-c.c $(BUILD)/gen/%.pb-c.h: schema/%.proto
 	@mkdir -p $(@D)
 	protoc-c --proto_path=schema --c_out=$(BUILD)/gen $<
@@ -77,11 +78,11 @@ $(LIB_OBJ) $(SUP_OBJ) $(BENCH_OBJ): | $(GEN_H)
 
 $(BUILD)/obj/gen/%.o: $(BUILD)/gen/%.c | $(GEN_H)
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(filter-out $(WARN),$(CFLAGS)) -MMD -MP -c $< -o $@
+	$(CC) $(CPPFLAGS) $(filter-out $(WARN),$(CFLAGS)) -MD -MP -c $< -o $@
 
 $(BUILD)/obj/%.o: %.c | $(GEN_H)
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
+	$(CC) $(CPPFLAGS) $(CFLAGS) -MD -MP -c $< -o $@
 
 $(BUILD)/lib/libvmsig.a: $(LIB_OBJ)
 	@mkdir -p $(@D)
@@ -113,19 +114,19 @@ $(foreach m,$(MAINS),$(eval $(call program,$(m))))
 
 $(BUILD)/examples/%: docs/examples/%.c $(BUILD)/lib/libvmsig.a
 	@mkdir -p $(@D)
-	$(CC) -Iinclude $(CFLAGS) -MMD -MP $(LDFLAGS) -o $@ $(filter %.c %.a,$^) $(LIBS)
+	$(CC) -Iinclude $(CFLAGS) -MD -MP $(LDFLAGS) -o $@ $(filter %.c %.a,$^) $(LIBS)
 
 $(BUILD)/plugins/%.so: tests/plugins/%.c
 	@mkdir -p $(@D)
-	$(CC) -Iinclude $(CFLAGS) -MMD -MP -shared $(LDFLAGS) -o $@ $<
+	$(CC) -Iinclude $(CFLAGS) -MD -MP -shared $(LDFLAGS) -o $@ $<
 
 $(BUILD)/plugins/%.so: docs/examples/plugins/%.c
 	@mkdir -p $(@D)
-	$(CC) -Iinclude $(CFLAGS) -MMD -MP -shared $(LDFLAGS) -o $@ $<
+	$(CC) -Iinclude $(CFLAGS) -MD -MP -shared $(LDFLAGS) -o $@ $<
 
 $(BUILD)/tests/%: tests/%.c $(BUILD)/lib/libsupervisor.a $(BUILD)/lib/libvmsig.a
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) -DTEST_BUILD='"$(abspath $(BUILD))"' $(CFLAGS) -MMD -MP $(LDFLAGS) -o $@ $(filter %.c %.a,$^) $(LIBS) -lcriterion -lpthread
+	$(CC) $(CPPFLAGS) -DTEST_BUILD='"$(abspath $(BUILD))"' $(CFLAGS) -MD -MP $(LDFLAGS) -o $@ $(filter %.c %.a,$^) $(LIBS) -lcriterion -lpthread
 
 # ---- installing --------------------------------------------------------------------------------------
 install: all

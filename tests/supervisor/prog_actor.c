@@ -11,7 +11,6 @@
 #include <unistd.h>
 
 #include "actors/runtime/runtime.h"
-#include "rings/atomics.h"
 #include "vmsig_event.h"
 
 typedef struct test_actor {
@@ -74,8 +73,15 @@ static void report(void *ud) {
     t->taken = 0;
 }
 
+static void drop_timers(test_actor *t) {
+    vmsig_timer_free(t->timer);
+    vmsig_timer_free(t->report);
+    t->timer = t->report = NULL;
+}
+
 static void leave(void *ud) {
     test_actor *t = ud;
+    drop_timers(t);
     vmsig_rt_quit(t->rt, t->exit_later);
 }
 
@@ -119,8 +125,10 @@ static void on_stop(void *self, uint64_t deadline_ns) {
     test_actor *t = self;
     (void)deadline_ns;
     note(t, "stop", 0);
-    if (!t->deaf)
-        vmsig_rt_stopped(t->rt);
+    if (t->deaf)
+        return;
+    drop_timers(t);
+    vmsig_rt_stopped(t->rt);
 }
 
 static int number(const char *arg, const char *name, int *out) {
@@ -144,9 +152,7 @@ int main(int argc, char **argv) {
         number(argv[i], "--exit-later", &t.exit_later);
         number(argv[i], "--emit", &t.emit_hz);
     }
-    if (t.deaf) {
+    if (t.deaf)
         signal(SIGTERM, SIG_IGN);
-    }
-    int code = vmsig_rt_main(&ops, &t);
-    return code;
+    return vmsig_rt_main(&ops, &t);
 }

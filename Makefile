@@ -142,6 +142,10 @@ install: all
 	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' -e 's|@LIBS@|$(LIBS)|' tools/vmsig.pc.in \
 	    > $(DESTDIR)$(PREFIX)/lib/pkgconfig/vmsig.pc
 
+# the part of docs/topology.md below its mark is made from the tables that check the files
+docs: $(BUILD)/bin/vmsig
+	@sh tools/reference.sh $< > $(BUILD)/topology.md && mv $(BUILD)/topology.md docs/topology.md
+
 clean:
 	rm -rf $(BUILD)
 

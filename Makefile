@@ -41,7 +41,7 @@ PLUGINS := $(patsubst tests/plugins/%.c,$(BUILD)/plugins/%.so,$(wildcard tests/p
            $(patsubst docs/examples/plugins/%.c,$(BUILD)/plugins/%.so,$(wildcard docs/examples/plugins/*.c))
 EXAMPLES := $(patsubst docs/examples/%.c,$(BUILD)/examples/%,$(wildcard docs/examples/*.c))
 
-.PHONY: all tests run check bench install clean packages packages-check format
+.PHONY: all tests run check bench install docs fuzz fuzzers clean packages packages-check format
 .SECONDARY:
 .DELETE_ON_ERROR:
 
@@ -127,6 +127,29 @@ $(BUILD)/plugins/%.so: docs/examples/plugins/%.c
 $(BUILD)/tests/%: tests/%.c $(BUILD)/lib/libsupervisor.a $(BUILD)/lib/libvmsig.a
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) -DTEST_BUILD='"$(abspath $(BUILD))"' $(CFLAGS) -MD -MP $(LDFLAGS) -o $@ $(filter %.c %.a,$^) $(LIBS) -lcriterion -lpthread
+
+# ---- fuzzing: ten seconds each in `make check`, FUZZ_TIME here ------------------------------------------
+FUZZERS  := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
+FUZZ_SRC := $(wildcard schema/*.c supervisor/topology*.c supervisor/client/run_dir.c actors/memctx/memctx.c)
+FUZZ_SAN := -fsanitize=address,undefined -fno-sanitize-recover=undefined
+FUZZ_OBJ := $(FUZZ_SRC:%.c=$(BUILD)/fuzz/obj/%.o) $(GEN:$(BUILD)/gen/%.c=$(BUILD)/fuzz/obj/gen/%.o)
+
+fuzz: packages-check
+	@FUZZ_TIME=$${FUZZ_TIME:-3600} sh tests/fuzz/check_fuzz.sh $(BUILD)
+
+fuzzers: $(FUZZERS)
+
+$(BUILD)/fuzz/obj/gen/%.o: $(BUILD)/gen/%.c | $(GEN_H)
+	@mkdir -p $(@D)
+	clang $(CPPFLAGS) -std=c11 -g -O1 $(FUZZ_SAN) -fsanitize=fuzzer-no-link -MMD -MP -c $< -o $@
+
+$(BUILD)/fuzz/obj/%.o: %.c | $(GEN_H)
+	@mkdir -p $(@D)
+	clang $(CPPFLAGS) -std=c11 -g -O1 $(FUZZ_SAN) -fsanitize=fuzzer-no-link -MMD -MP -c $< -o $@
+
+$(BUILD)/fuzz/fuzz_%: tests/fuzz/fuzz_%.c $(FUZZ_OBJ)
+	@mkdir -p $(@D)
+	clang $(CPPFLAGS) -std=c11 -g -O1 $(FUZZ_SAN) -fsanitize=fuzzer -o $@ $^ $(LIBS)
 
 # ---- installing --------------------------------------------------------------------------------------
 install: all

@@ -88,20 +88,6 @@ static int look_through(const char *file, const char *text, size_t len, vmsig_co
     return result;
 }
 
-/* The length of the UTF-8 character at s (RFC 3629), 0 = none. */
-static size_t utf8_length(const unsigned char *s, size_t left) {
-    size_t n = s[0] < 0x80 ? 1 : s[0] < 0xc2 ? 0 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : s[0] < 0xf5 ? 4 : 0;
-    if (n > left)
-        return 0;
-    for (size_t i = 1; i < n; i++)
-        if ((s[i] & 0xc0) != 0x80)
-            return 0;
-    if (n > 2 && ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) || (s[0] == 0xf0 && s[1] < 0x90) ||
-                  (s[0] == 0xf4 && s[1] > 0x8f)))
-        return 0;
-    return n;
-}
-
 /* Bytes that a text file of ours does not have, with their place; libyaml would tell only their offset. */
 static int check_bytes(const char *file, const char *text, size_t len, vmsig_conf_error *err) {
     if (len > VMSIG_CONF_MAX)
@@ -110,7 +96,7 @@ static int check_bytes(const char *file, const char *text, size_t len, vmsig_con
     vmsig_conf_mark at = {1, 1};
     bool indent = true;
     for (size_t i = 0; i < len;) {
-        size_t n = utf8_length((const unsigned char *)text + i, len - i);
+        size_t n = vmsig_conf_utf8((const unsigned char *)text + i, len - i);
         char c = text[i];
         if (n == 0)
             return vmsig_conf_fail(err, file, at, "found byte 0x%02x, expected UTF-8 text", (unsigned char)c);

@@ -78,7 +78,7 @@ int vmsig_conf_parse(const char *file, const char *text, size_t len, const vmsig
                      vmsig_conf_error *err);
 void vmsig_conf_free(const vmsig_conf_table *table, void *out);
 
-/* "file:line:column: " and the sentence. Always returns -EINVAL. */
+/* "file:line:column: " and the sentence, as one line of UTF-8 whatever its arguments are. Always returns -EINVAL. */
 int vmsig_conf_fail(vmsig_conf_error *err, const char *file, vmsig_conf_mark at, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
 

@@ -24,11 +24,12 @@ static int read_all(int fd, char *buf, size_t max, size_t *len) {
 }
 
 int vmsig_conf_read_file(const char *path, size_t max, char **text, size_t *len, vmsig_conf_error *err) {
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO must not hold us */
     struct stat st;
-    int e = fd < 0 || fstat(fd, &st) < 0 ? -errno : 0;
-    if (e == 0 && !S_ISREG(st.st_mode) && !S_ISCHR(st.st_mode))
-        e = S_ISDIR(st.st_mode) ? -EISDIR : -EINVAL;
+    int fd = -1, e = stat(path, &st) < 0 ? -errno : 0; /* looked at first: to open a device may have effects */
+    if (e == 0 && S_ISREG(st.st_mode))
+        fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (e == 0 && (!S_ISREG(st.st_mode) || fd < 0))
+        e = S_ISDIR(st.st_mode) ? -EISDIR : !S_ISREG(st.st_mode) ? -EINVAL : -errno;
     *text = e == 0 ? malloc(max + 2) : NULL;
     if (e == 0)
         e = *text ? read_all(fd, *text, max, len) : -ENOMEM;

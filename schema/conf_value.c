@@ -21,6 +21,30 @@ static const unit times[] = {{"s", 1000000000}, {"ms", 1000000}, {"us", 1000}, {
 
 /* ---- messages -------------------------------------------------------------------------------------------- */
 
+size_t vmsig_conf_utf8(const unsigned char *s, size_t left) {
+    size_t n = s[0] < 0x80 ? 1 : s[0] < 0xc2 ? 0 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : s[0] < 0xf5 ? 4 : 0;
+    if (n > left)
+        return 0;
+    for (size_t i = 1; i < n; i++)
+        if ((s[i] & 0xc0) != 0x80)
+            return 0;
+    if (n > 2 && ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) || (s[0] == 0xf0 && s[1] < 0x90) ||
+                  (s[0] == 0xf4 && s[1] > 0x8f)))
+        return 0;
+    return n;
+}
+
+/* A message may show what a file has: control characters and half characters are made visible. */
+static void make_one_line(char *text) {
+    size_t len = strlen(text);
+    for (size_t i = 0; i < len;) {
+        size_t n = vmsig_conf_utf8((const unsigned char *)text + i, len - i);
+        if (n == 0 || (n == 1 && iscntrl((unsigned char)text[i])))
+            text[i] = '?';
+        i += n ? n : 1;
+    }
+}
+
 int vmsig_conf_fail(vmsig_conf_error *err, const char *file, vmsig_conf_mark at, const char *fmt, ...) {
     int n = at.line == 0
                 ? snprintf(err->text, sizeof err->text, "%.200s: ", file)
@@ -29,6 +53,7 @@ int vmsig_conf_fail(vmsig_conf_error *err, const char *file, vmsig_conf_mark at,
     va_start(args, fmt);
     vsnprintf(err->text + n, sizeof err->text - (size_t)n, fmt, args);
     va_end(args);
+    make_one_line(err->text);
     return -EINVAL;
 }
 
@@ -45,7 +70,7 @@ const char *vmsig_conf_quoted(const char *text, size_t len, char buf[64]) {
         n--;
     buf[0] = '"';
     for (size_t i = 0; i < n; i++)
-        buf[i + 1] = (unsigned char)text[i] < ' ' || text[i] == 0x7f ? '?' : text[i];
+        buf[i + 1] = text[i] ? text[i] : '?';
     strcpy(buf + n + 1, n < len ? "...\"" : "\"");
     return buf;
 }

@@ -20,13 +20,16 @@ int vmsig_conf_copy(const vmsig_conf_place *at, const char *key, const char *tex
 /* "a size from 4K to 1G, a power of two": what a key expects; into buf, which is returned. */
 const char *vmsig_conf_expected(const vmsig_conf_key *key, char *buf, size_t len);
 
-/* A value as a message may show it: quoted, short, one line; into buf, which is returned. */
+/* A value as a message may show it: quoted and short; into buf, which is returned. */
 const char *vmsig_conf_quoted(const char *text, size_t len, char buf[64]);
 
 /* "`key`: found WHAT, expected ..." as the message; -EINVAL. */
 int vmsig_conf_unexpected(const vmsig_conf_place *at, const vmsig_conf_key *key, const char *found);
 
 int vmsig_conf_no_memory(vmsig_conf_error *err, const char *file);
+
+/* The length of the UTF-8 character at s, of which `left` bytes are there (RFC 3629); 0 = it is none. */
+size_t vmsig_conf_utf8(const unsigned char *s, size_t left);
 
 /* The key of the table that is spelled most like text, or NULL: none is near. */
 const char *vmsig_conf_nearest(const vmsig_conf_table *table, const char *text);

@@ -23,7 +23,9 @@ END
     check) cat <<'END'
 libcriterion-dev the unit tests
 g++ headers are compiled as C++ too
-clang the tests under ThreadSanitizer
+clang the tests under ThreadSanitizer, and fuzzing
+libclang-rt-14-dev the sanitizers' run time
+libfuzzer-14-dev fuzzing
 spin the protocol models
 python3 the scripted tests
 mandoc the man pages are checked

@@ -164,6 +164,11 @@ Test(conf, what_is_wrong_is_told) {
     }
 }
 
+Test(conf, a_message_is_one_line_of_text) {
+    vmsig_conf_fail(&why, "f", (vmsig_conf_mark){1, 2}, "a\nb\x7f \xc3\xa4 \xc3");
+    cr_expect_str_eq(why.text, "f:1:2: a?b? \xc3\xa4 ?");
+}
+
 Test(conf, a_text_has_an_end) {
     char *text = malloc(8192);
     memset(text, 'x', 8192);

@@ -83,16 +83,16 @@ static void prune(vmsig_sup_link *l) {
         l->chain[i] = l->chain[i + done];
 }
 
-bool vmsig_sup_links_have_room(vmsig_sup_actor *a) {
+const vmsig_sup_link *vmsig_sup_links_full(vmsig_sup_actor *a) {
     for (size_t i = 0; i < a->sup->topo->links_n; i++) {
         vmsig_sup_link *l = &a->sup->links[i];
         if (l->topo->from != a->index)
             continue;
         prune(l);
         if (l->chained >= VMSIG_RING_CHAIN)
-            return false;
+            return l;
     }
-    return true;
+    return NULL;
 }
 
 /* ---- messages ------------------------------------------------------------------------------------------- */

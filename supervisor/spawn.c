@@ -125,11 +125,16 @@ static int spawn(vmsig_sup_actor *a) {
 
 static void begin(vmsig_sup_actor *a, int status) {
     (void)status;
-    if (!vmsig_sup_links_have_room(a)) {
+    const vmsig_sup_link *full = vmsig_sup_links_full(a);
+    if (full != NULL) {
+        if (!a->held)
+            vmsig_sup_say_of(a, "waits for %s to take what is left of it", a->sup->actors[full->topo->to].topo->name);
+        a->held = true;
         vmsig_sup_set_state(a, VMSIG_ACTOR_WAITING);
         arm(a, ROOM_RETRY_NS);
         return;
     }
+    a->held = false;
     a->incarnation++;
     a->started_ns = vmsig_now_ns();
     a->ready_ns = 0;

@@ -64,6 +64,7 @@ struct vmsig_sup_actor {
     vmsig_sup_unsent *unsent, **unsent_tail;
     vmsig_timer *timer;  /* the deadline of the state it is in */
     bool doomed;         /* to be killed as soon as its pid is known */
+    bool held;           /* it waits for room on a link; that was said */
     bool rests;          /* it is not started again */
     bool needed;         /* while stopping: another of its kind is to go before it */
     uint64_t started_ns; /* the process */
@@ -173,8 +174,8 @@ void vmsig_sup_close_boot(vmsig_sup_actor *a);
 int vmsig_sup_links_new(vmsig_sup *s);
 void vmsig_sup_links_free(vmsig_sup *s);
 uint32_t vmsig_sup_links_of(const vmsig_sup_actor *a);
-/* False: a consumer has not yet drained so many former rings that one more cannot be told. */
-bool vmsig_sup_links_have_room(vmsig_sup_actor *a);
+/* A link whose consumer has yet to drain so many former rings that it could not be shown one more; NULL: none. */
+const vmsig_sup_link *vmsig_sup_links_full(vmsig_sup_actor *a);
 int vmsig_sup_links_boot(vmsig_sup_actor *a);
 void vmsig_sup_link_mapped(vmsig_sup_actor *a, const Vmsig__Pb__Mapped *m);
 /* The actor died: what it had not mapped is dropped. */

@@ -294,6 +294,43 @@ def without_its_keeper_it_stops_in_order(build):
         r.nothing_left()
 
 
+def a_stopped_consumer_delays_a_restart_and_loses_nothing(build):
+    with running(build, "limits: none\n" + chain()) as r:
+        r.running()
+        flows(r, "ctx")
+        ctx = r.actor("ctx")["pid"]
+        os.kill(ctx, signal.SIGSTOP)
+        held = False
+        for _ in range(12):
+            old = r.actor("beat")["pid"]
+            os.kill(old, signal.SIGKILL)
+            wait_for("its successor, or word of what it waits for", lambda: r.actor("beat")["pid"] not in (0, old)
+                     and r.actor("beat")["state"] == "ready" or "beat: waits for ctx to take" in r.stderr())
+            held = r.actor("beat")["state"] == "waiting"
+            if held:
+                break
+        check(held, "there is an end to the rings that may wait")
+        os.kill(ctx, signal.SIGCONT)
+        r.wait_actor("beat", lambda a: a["state"] == "ready", "back")
+        flows(r, "ctx")
+        check(r.end() == 0, "exit code")
+        whole(r)
+
+
+def without_keeper_and_supervisor_actors_stop(build):
+    with running(build, chain()) as r:
+        s = r.running()
+        r.child.send_signal(signal.SIGSTOP)  # so that it cannot start another
+        os.kill(s["pid"], signal.SIGKILL)
+        r.child.kill()
+        wait_for("the end of all", lambda: not processes_of(r.folder))
+        check(sorted(names(r.lines("stop"))) == ["beat", "ctx", "gate", "vm"], "each in its own order")
+        r.start()
+        r.running()
+        check(r.end() == 0, "and nothing is in the way of the next")
+        r.nothing_left()
+
+
 def a_uid_for_each_or_a_word_about_it(build):
     with running(build, chain()) as r:
         s = r.running()
@@ -350,6 +387,8 @@ if __name__ == "__main__":
             deaths_together_with_the_supervisor,
             stops_though_the_supervisor_dies_in_it,
             without_its_keeper_it_stops_in_order,
+            without_keeper_and_supervisor_actors_stop,
+            a_stopped_consumer_delays_a_restart_and_loses_nothing,
             a_uid_for_each_or_a_word_about_it,
             stays_small_over_many_restarts,
         ],

@@ -313,14 +313,14 @@ static int plan_express(vmsig_engine *e, const vmsig_entry *cand, vmsig_step *s)
     return plan_accept(e, s);
 }
 
-static uint32_t resolve_prio(const vmsig_engine *e, const vmsig_entry *n) {
+uint32_t vmsig_engine_prio(const vmsig_engine *e, const vmsig_entry *n) {
     uint32_t prio = vmsig_entry_prio(n);
     return prio != VMSIG_PRIO_DEFAULT ? prio : e->prio[n->source];
 }
 
 int vmsig_engine_plan(vmsig_engine *e, const vmsig_entry *cand, vmsig_step *s) {
     const vmsig_timing *policy = &e->policy[cand->source];
-    uint32_t prio = resolve_prio(e, cand);
+    uint32_t prio = vmsig_engine_prio(e, cand);
     s->seq = *e->cfg.next_seq;
     s->deadline = 0;
     s->payload_len = 0;
@@ -392,7 +392,7 @@ static void lost_extend(vmsig_entry *dst, uint64_t last, uint32_t count) {
 }
 
 static void result_fresh(const vmsig_engine *e, const vmsig_step *s, const vmsig_entry *cand, vmsig_entry *dst) {
-    uint32_t prio = resolve_prio(e, cand);
+    uint32_t prio = vmsig_engine_prio(e, cand);
     const endpoint_state *ep = &e->ep[cand->endpoint];
     if (dst != cand)
         entry_copy(dst, cand);
@@ -445,7 +445,7 @@ void vmsig_engine_result(const vmsig_engine *e, const vmsig_step *s, uint32_t k,
         if (s->joined)
             lost_extend(dst, s->seq, cand->merged);
         else
-            lost_make(dst, cand, s->seq, s->seq, resolve_prio(e, cand), refused_epoch(e, s, cand), s->why);
+            lost_make(dst, cand, s->seq, s->seq, vmsig_engine_prio(e, cand), refused_epoch(e, s, cand), s->why);
         break;
     case VMSIG_OP_OLDEST:
         if (k + 1 == s->n) {
@@ -515,7 +515,7 @@ uint64_t vmsig_engine_accept_plain(vmsig_engine *e, uint32_t idx) {
     if (!(e->plain >> n->source & 1u) || (kind_bits[n->kind] & ~KIND_EXISTS) ||
         (n->epoch != 0 && n->epoch <= ep->ended))
         return 0;
-    uint32_t prio = resolve_prio(e, n), channel = vmsig_entry_channel(n);
+    uint32_t prio = vmsig_engine_prio(e, n), channel = vmsig_entry_channel(n);
     uint64_t seq = (*e->cfg.next_seq)++;
     n->flags_prio = (uint8_t)((n->flags_prio & ~7u) | prio);
     n->deadline = 0;

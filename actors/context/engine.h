@@ -125,6 +125,13 @@ uint32_t vmsig_engine_queued(const vmsig_engine *e); /* entries in use */
  * due waits, and its epoch has not ended. */
 bool vmsig_engine_may_pass(vmsig_engine *e, const vmsig_entry *cand);
 
+/* The priority that the candidate has, or is given by policy. */
+uint32_t vmsig_engine_prio(const vmsig_engine *e, const vmsig_entry *cand);
+/* Never dropped, paced nor coalesced. */
+bool vmsig_engine_is_express(const vmsig_entry *cand);
+/* How many events of the candidate's channel count for max_inflight now. */
+uint32_t vmsig_engine_in_channel(const vmsig_engine *e, const vmsig_entry *cand);
+
 /* Says what becomes of the candidate (filled in but for seq, deadline, next, span). It may itself be the blank entry.
  * -EAGAIN: BLOCK, and the channel is full; -ENOSPC: no blank entry is left. */
 int vmsig_engine_plan(vmsig_engine *e, const vmsig_entry *cand, vmsig_step *s);

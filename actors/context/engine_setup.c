@@ -93,11 +93,24 @@ uint32_t vmsig_engine_queued(const vmsig_engine *e) {
     return e->used;
 }
 
+bool vmsig_engine_is_express(const vmsig_entry *cand) {
+    return kind_is_express(cand->kind);
+}
+
+uint32_t vmsig_engine_in_channel(const vmsig_engine *e, const vmsig_entry *cand) {
+    return e->quota[vmsig_entry_channel(cand)];
+}
+
 bool vmsig_engine_may_pass(vmsig_engine *e, const vmsig_entry *cand) {
     const vmsig_timing *t = &e->policy[cand->source];
     const endpoint_state *ep = &e->ep[cand->endpoint];
     uint32_t channel = vmsig_entry_channel(cand), idx;
-    if (t->min_gap_ns != 0 || t->coalesce_ns != 0 || kind_is_express(cand->kind))
+    if ((kind_bits[cand->kind] & KIND_EXISTS) == 0)
+        return false;
+    if (kind_is_express(cand->kind)) /* only an answer in good time may, and only where nobody waits */
+        return e->used == 0 && (kind_bits[cand->kind] & KIND_BARRIER) == 0 &&
+               (cand->epoch == 0 || cand->epoch > ep->ended);
+    if (t->min_gap_ns != 0 || t->coalesce_ns != 0)
         return false;
     if (cand->epoch != 0 && (cand->epoch <= ep->ended || (ep->gate != 0 && cand->epoch > ep->gate)))
         return false;

@@ -1,0 +1,91 @@
+/* relay.h: the restartable relay: how events pass the context actor, which may be killed between any two instructions,
+ * and are neither lost nor doubled.
+ *
+ *   in-rings ──consume──► pass ─────────────────────────────► out-rings
+ *                      └► redo record ──► entries ──dispatch──┘
+ *
+ * All that must survive lies in the state D (a memfd of this actor alone): per in-link `acc`, the position below which
+ * all is decided; next_seq; the queue's entries and their bodies; pacing times; epochs; the newest memctx of each
+ * endpoint; and ONE redo record. The process's death orders its stores: a successor finds a prefix of them.
+ *
+ * pass       nothing of the channel waits, no policy, room: body, then turn (release: COMMIT), then next_seq, then acc.
+ *            A successor that finds its predecessor's last event to be the one at acc (its origin tells) completes the
+ *            two stores.
+ * all else   the record is filled with RESULTING values, its op is stored (release: COMMIT), the values are stored
+ *            blindly, op := 0. A successor that finds op set stores them again.
+ *
+ * Ports are the caller's rings; the relay knows no process and no clock but what env gives it. One thread.
+ * Errors: 0 or negative errno.
+ */
+#ifndef VMSIG_RELAY_H
+#define VMSIG_RELAY_H
+
+#include "actors/context/engine.h"
+#include "rings/ring.h"
+#include "rings/state.h"
+
+#define VMSIG_RELAY_KIND    1u /* of vmsig_state_open */
+#define VMSIG_RELAY_VERSION 1u
+#define VMSIG_RELAY_PORTS   1024u
+
+typedef struct vmsig_relay vmsig_relay;
+
+/* One link's end. The first part is the caller's to fill in, the rest is the relay's. */
+typedef struct vmsig_port {
+    uint16_t id;
+    uint8_t dir; /* vmsig_dir */
+    bool sensor; /* the peer is a sensor: it may tell of its own source only */
+    bool host;   /* the peer is a host: commands go there first */
+    bool memctx; /* the peer is sent the address-space context */
+    uint32_t source, accepts;
+    uint64_t endpoints;
+    vmsig_ring_out *out; /* one of the two */
+    vmsig_ring_in *in;
+    void *ud;
+
+    uint32_t acc;            /* place in the state; in-links */
+    uint64_t memctx_pending; /* endpoints whose context is to be sent */
+    bool blocked;            /* its first event found no place */
+} vmsig_port;
+
+typedef struct vmsig_relay_env {
+    uint64_t (*now)(void *ud);
+    uint32_t (*epoch)(void *ud, uint32_t endpoint);               /* the current one, 0 = none */
+    void (*want_room)(void *ud, vmsig_port *out, uint32_t slots); /* relay_writable when there is */
+    void (*wake)(void *ud, vmsig_port *in);                       /* a blocked input is worth another try */
+    void *ud;
+} vmsig_relay_env;
+
+/* state: a mapping of `bytes`, of which vmsig_state_open said fresh or not; a fresh one is set up and committed.
+ * -EMSGSIZE: too small. */
+int vmsig_relay_new(vmsig_state_head *state, size_t bytes, bool fresh, const vmsig_relay_env *env, vmsig_relay **out);
+void vmsig_relay_free(vmsig_relay *r);
+
+int vmsig_relay_set_policy(vmsig_relay *r, uint32_t source, vmsig_dir dir, uint32_t prio, const vmsig_timing *timing);
+
+/* Before anything is put into the successor of an out-ring, and before anybody is told that it exists: completes what
+ * the predecessor's last event there says was under way. */
+void vmsig_relay_resume_out(vmsig_relay *r, const vmsig_ring_end *former);
+/* From where an in-link is to be read; former: the predecessor's cursor. */
+uint64_t vmsig_relay_resume_in(vmsig_relay *r, uint16_t link, uint64_t former);
+
+/* The port stays the caller's. -ENOSPC: too many. */
+int vmsig_relay_add(vmsig_relay *r, vmsig_port *p);
+void vmsig_relay_remove(vmsig_relay *r, vmsig_port *p);
+/* The consumer of an out-link is a new process, or the first. */
+void vmsig_relay_renewed(vmsig_relay *r, vmsig_port *p);
+
+/* All ports of the boot are there: redo, rebuild. Before any consume. */
+int vmsig_relay_start(vmsig_relay *r);
+
+/* Takes at most budget events from an input: how many. */
+unsigned vmsig_relay_consume(vmsig_relay *r, vmsig_port *p, unsigned budget);
+/* Ends epochs that are over, dispatches what is due. */
+void vmsig_relay_turn(vmsig_relay *r);
+void vmsig_relay_writable(vmsig_relay *r, vmsig_port *p);
+/* When turn is to be called next, 0 = no need. */
+uint64_t vmsig_relay_due(const vmsig_relay *r);
+/* How many events wait. */
+uint32_t vmsig_relay_queued(const vmsig_relay *r);
+
+#endif

@@ -1,0 +1,121 @@
+/* relay_impl.h: what the relay's own files share: the layout of its state, and the relay itself. Nobody else includes
+ * it. */
+#ifndef VMSIG_RELAY_IMPL_H
+#define VMSIG_RELAY_IMPL_H
+
+#include "actors/context/relay.h"
+#include "rings/atomics.h"
+
+/* A test makes a crash of this; it stands after every store that a successor could find. */
+#ifndef RELAY_POINT
+#define RELAY_POINT() ((void)0)
+#endif
+
+#define BLOCK          256u  /* the body store's unit */
+#define RETAINED_BYTES 1600u /* of payload: 64 segments */
+#define KEPT           4u    /* slots of an out-ring */
+#define OP_DISPATCH    16u   /* beside vmsig_op */
+#define OP_DECIDE      17u   /* nothing is queued: an answer, or nothing at all */
+
+/* The redo record: resulting values. op is stored last, and cleared last. */
+typedef struct redo {
+    uint64_t op; /* 0 = none */
+    uint64_t next_seq[2];
+    uint64_t acc; /* of acc_at; VMSIG_NONE: of none */
+    uint32_t acc_at;
+    uint32_t dir;
+    uint32_t n;         /* entries of dir */
+    uint32_t idx[3];    /* DISPATCH: idx[0] */
+    uint32_t answer_at; /* entry of UP that holds an answer, or VMSIG_NONE */
+    uint32_t endpoint;  /* whose epochs are set below; VMSIG_NONE: nobody's */
+    uint32_t epoch, ended;
+    uint32_t channel; /* DISPATCH: paced since sent_at; VMSIG_NONE: not paced */
+    uint32_t link;    /* DISPATCH: the out-link, 0 = nobody is told */
+    uint64_t sent_at;
+    uint64_t q;   /* DISPATCH: the position that is published */
+    uint64_t seq; /* DISPATCH */
+    vmsig_entry e[3];
+    vmsig_entry answer;
+} redo;
+
+typedef struct retained {
+    vmsig_event ev;
+    uint8_t payload[RETAINED_BYTES];
+} retained;
+
+typedef struct state {
+    vmsig_state_head head;
+    uint64_t next_seq[2];
+    struct {
+        uint64_t link; /* 0 = free */
+        uint64_t acc;
+    } acc[VMSIG_RELAY_PORTS];
+    struct {
+        uint32_t epoch;    /* the last one seen, 0 = none */
+        uint32_t ended;    /* EPOCH_END was told up to here */
+        uint64_t retained; /* 1 + which copy counts; 0 = none */
+    } endpoint[VMSIG_ENDPOINTS_MAX];
+    uint64_t last_sent[2][VMSIG_CHANNELS];
+    redo redo;
+    retained retained[VMSIG_ENDPOINTS_MAX][2];
+} state;
+
+struct vmsig_relay {
+    vmsig_relay_env env;
+    state *st;
+    vmsig_engine *engine[2];
+    vmsig_entry *entries[2];
+    uint32_t capacity[2];
+    uint8_t *bodies;
+    uint32_t blocks, block_next;
+    uint64_t *block_map; /* a bit per block: taken */
+    uint64_t endpoints;  /* that any port serves */
+    vmsig_port *ports[VMSIG_RELAY_PORTS];
+    uint32_t ports_n;
+    vmsig_port *up[VMSIG_ENDPOINTS_MAX];
+    vmsig_port *down[VMSIG_ENDPOINTS_MAX][32]; /* by kind - 32 */
+    bool blocked;                              /* some input is */
+};
+
+static inline void durable64(uint64_t *p, uint64_t v) {
+    vmsig_store64_release(p, v);
+    RELAY_POINT();
+}
+/* Slots that the event may take now: the last KEPT of a ring are for what is never dropped. */
+static inline uint32_t relay_free_slots(vmsig_port *out, const vmsig_entry *n) {
+    uint32_t kept = vmsig_engine_is_express(n) ? 0 : KEPT;
+    uint32_t room = vmsig_ring_room(out->out, VMSIG_SLOTS_MAX + kept);
+    return room > kept ? room - kept : 0;
+}
+
+/* relay_state.c */
+int body_put(vmsig_relay *r, const void *bytes, uint32_t len, uint64_t *at); /* -EAGAIN */
+void body_free(vmsig_relay *r, uint64_t at, uint32_t len);
+int state_rebuild(vmsig_relay *r);
+
+/* relay_redo.c */
+/* Whether the port has room for the entry now; its body is then in the arena already. -EAGAIN, -EMSGSIZE, -EPROTO. */
+int relay_room(vmsig_relay *r, vmsig_port *out, const vmsig_entry *n, uint8_t dir);
+int relay_publish(vmsig_relay *r, vmsig_port *out, const vmsig_entry *n, uint8_t dir, uint64_t seq);
+void redo_clear(vmsig_relay *r, uint32_t dir);
+void redo_commit(vmsig_relay *r, uint64_t op);
+void redo_apply(vmsig_relay *r);
+/* Adds an answer to the record: -EAGAIN: no entry is free for it. step: to be indexed once applied. */
+int redo_answer(vmsig_relay *r, const vmsig_step *s, vmsig_step *answer);
+/* Carries a step out through the record, which the caller has cleared. acc_at: VMSIG_NONE, or which in-link is thereby decided up to acc. */
+int redo_step(vmsig_relay *r, uint32_t dir, vmsig_step *s, const vmsig_entry *cand, uint32_t acc_at, uint64_t acc);
+/* Only decides an input's event: answered as the step says, or passed over. */
+int redo_decide(vmsig_relay *r, const vmsig_step *s, uint32_t acc_at, uint64_t acc);
+
+/* relay_epoch.c */
+void epoch_check(vmsig_relay *r, uint32_t endpoint);
+void memctx_retain(vmsig_relay *r, const vmsig_event *ev, const void *payload);
+void memctx_send(vmsig_relay *r, vmsig_port *p);
+
+/* relay_dispatch.c */
+void relay_dispatch(vmsig_relay *r);
+vmsig_port *relay_route(const vmsig_relay *r, uint32_t dir, const vmsig_entry *n);
+/* OK, or why a command cannot be carried out now. */
+vmsig_status relay_command_status(const vmsig_relay *r, const vmsig_entry *n);
+
+#endif

@@ -160,9 +160,9 @@ static bool pass_slot(vmsig_relay *r, vmsig_port *p, const vmsig_slot *s) {
         (dir == VMSIG_DIR_DOWN && relay_command_status(r, &n) != VMSIG_OK))
         return false;
     vmsig_port *out = relay_route(r, dir, &n);
-    if (out == NULL || relay_free_slots(out, &n) == 0)
+    vmsig_slot *to = out != NULL && relay_free_slots(out, &n) > 0 ? vmsig_ring_next(out->out) : NULL;
+    if (to == NULL)
         return false;
-    vmsig_slot *to = vmsig_ring_next(out->out);
     uint32_t prio = vmsig_engine_prio(r->engine[dir], &n);
     memcpy(&to->ts_ns, &s->ts_ns, sizeof *to - sizeof to->turn);
     to->origin = vmsig_origin(p->id, p->in->cursor);

@@ -126,7 +126,7 @@ $(BUILD)/plugins/%.so: docs/examples/plugins/%.c
 
 $(BUILD)/tests/%: tests/%.c $(BUILD)/lib/libsupervisor.a $(BUILD)/lib/libvmsig.a
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) -DTEST_BUILD='"$(abspath $(BUILD))"' $(CFLAGS) -MD -MP $(LDFLAGS) -o $@ $(filter %.c %.a,$^) $(LIBS) -lcriterion -lpthread
+	$(CC) $(CPPFLAGS) -DTEST_BUILD='"$(abspath $(BUILD))"' $(CFLAGS) -MD -MP $(LDFLAGS) -o $@ $< $(filter %.a,$^) $(LIBS) -lcriterion -lpthread
 
 # ---- fuzzing: ten seconds each in `make check`, FUZZ_TIME here ------------------------------------------
 FUZZERS  := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))

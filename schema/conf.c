@@ -323,9 +323,7 @@ static int read_map(reader *r, const yaml_node_t *node, const vmsig_conf_table *
 
 static int read_document(reader *r, const vmsig_conf_table *table, void *out) {
     char buf[64];
-    const yaml_node_t *root = yaml_document_get_root_node(&r->doc);
-    if (!root)
-        return vmsig_conf_fail(r->err, r->file, (vmsig_conf_mark){1, 1}, "the file is empty, expected keys and values");
+    const yaml_node_t *root = yaml_document_get_root_node(&r->doc); /* there is one: see look_through */
     if (root->type != YAML_MAPPING_NODE)
         return vmsig_conf_fail(r->err, r->file, mark_of(root->start_mark), "found %s, expected keys and values",
                                found(root, buf));

@@ -159,6 +159,8 @@ const char *vmsig_conf_nearest(const vmsig_conf_table *table, const char *text) 
     if (strlen(text) > NAME_MAX_)
         return NULL;
     for (size_t i = 0; i < table->n; i++) {
+        if (strlen(table->keys[i].name) > NAME_MAX_)
+            continue;
         size_t d = distance(text, table->keys[i].name);
         if (d < least) {
             least = d;
@@ -201,7 +203,7 @@ static bool is_name(const char *text) {
     for (size_t i = 0; i < n; i++)
         if (!(isascii((unsigned char)text[i]) && (isalnum((unsigned char)text[i]) || text[i] == '_' || text[i] == '-')))
             return false;
-    return n > 0 && n <= NAME_MAX_ && text[0] != '-';
+    return n <= NAME_MAX_ && text[0] != '-';
 }
 
 static bool read_bool(const char *text, bool *out) {

@@ -9,21 +9,25 @@
 
 #define NAME_LENGTH 31
 
-int vmsig_topo_no_memory(const vmsig_topo_build *b) {
-    vmsig_topo_fail(b, ((vmsig_conf_mark){0, 0}), "no memory to read it");
+static int no_memory(const char *file, vmsig_conf_error *err) {
+    vmsig_conf_fail(err, file, (vmsig_conf_mark){0, 0}, "no memory to read it");
     return -ENOMEM;
+}
+
+int vmsig_topo_no_memory(const vmsig_topo_build *b) {
+    return no_memory(b->t->file, b->err);
 }
 
 int64_t vmsig_topo_find(const vmsig_topology *t, const char *name) {
     for (size_t i = 0; i < t->actors_n; i++)
-        if (t->actors[i].name && strcmp(t->actors[i].name, name) == 0)
+        if (strcmp(t->actors[i].name, name) == 0)
             return (int64_t)i;
     return -1;
 }
 
 vmsig_topo_endpoint *vmsig_topo_endpoint_find(const vmsig_topology *t, const char *name) {
     for (size_t i = 0; i < t->endpoints_n; i++)
-        if (t->endpoints[i].name && strcmp(t->endpoints[i].name, name) == 0)
+        if (strcmp(t->endpoints[i].name, name) == 0)
             return &t->endpoints[i];
     return NULL;
 }
@@ -115,13 +119,11 @@ int vmsig_topology_parse(const char *file, const char *folder, const char *text,
     if (e < 0)
         return e;
     vmsig_topology *t = calloc(1, sizeof *t);
-    if (t)
-        t->file = strdup(file);
-    if (t && t->file) {
+    if (t && (t->file = strdup(file))) {
         vmsig_topo_build b = {.file = &top, .program_dir = program_dir, .t = t, .err = err};
         e = resolve(&b, folder);
     } else {
-        e = vmsig_conf_fail(err, file, (vmsig_conf_mark){0, 0}, "no memory to read it") ? -ENOMEM : 0;
+        e = no_memory(file, err);
     }
     vmsig_conf_free(&vmsig_topology_table, &top);
     if (e < 0)
@@ -138,10 +140,8 @@ int vmsig_topology_load(const char *path, const char *program_dir, vmsig_topolog
                                     out, err);
     char *text, *copy = strdup(path);
     size_t len;
-    if (!copy) {
-        vmsig_conf_fail(err, path, (vmsig_conf_mark){0, 0}, "no memory to read it");
-        return -ENOMEM;
-    }
+    if (!copy)
+        return no_memory(path, err);
     int e = vmsig_conf_read_file(path, VMSIG_CONF_MAX, &text, &len, err);
     if (e == 0) {
         e = vmsig_topology_parse(path, dirname(copy), text, len, program_dir, out, err);

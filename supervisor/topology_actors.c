@@ -1,6 +1,7 @@
 /* From what is written to endpoints and actors, each checked for itself. */
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
@@ -281,22 +282,24 @@ static int make_context(const vmsig_topo_build *b, const vmsig_file_actor *f, vm
 }
 
 static int gateway_socket(const vmsig_topo_build *b, const vmsig_file_actor *f, vmsig_topo_actor *a) {
-    char dir[4096];
+    const size_t max = sizeof(((struct sockaddr_un *)0)->sun_path) - 1;
+    vmsig_conf_mark at = f->socket ? f->socket_mark : a->mark;
+    char folder[PATH_MAX] = "";
+    if (!f->socket && vmsig_run_dir(b->t->name, folder, sizeof folder) < 0)
+        return vmsig_topo_fail(b, at, "socket: found a run directory with too long a path, expected at most %zu bytes",
+                               max);
     if (f->socket)
         a->socket = vmsig_topo_path(b->t, f->socket);
-    else if (vmsig_run_dir(b->t->name, dir, sizeof dir) == 0 && asprintf(&a->socket, "%s/%s.sock", dir, a->name) < 0)
+    else if (asprintf(&a->socket, "%s/%s.sock", folder, a->name) < 0)
         a->socket = NULL;
     if (!a->socket)
         return vmsig_topo_no_memory(b);
-    size_t max = sizeof(((struct sockaddr_un *)0)->sun_path) - 1;
     if (strlen(a->socket) > max)
-        return vmsig_topo_fail(b, f->socket ? f->socket_mark : a->mark,
-                               "socket: found the path %.200s of %zu bytes, expected at most %zu", a->socket,
+        return vmsig_topo_fail(b, at, "socket: found the path %.200s of %zu bytes, expected at most %zu", a->socket,
                                strlen(a->socket), max);
     for (const vmsig_topo_actor *o = b->t->actors; o < a; o++)
         if (o->socket && strcmp(o->socket, a->socket) == 0)
-            return vmsig_topo_fail(b, f->socket ? f->socket_mark : a->mark,
-                                   "socket: found the path of %s again, expected one of its own", o->name);
+            return vmsig_topo_fail(b, at, "socket: found the path of %s again, expected one of its own", o->name);
     return 0;
 }
 

@@ -1,5 +1,5 @@
 /* What a topology names outside itself: programs, paths, grants files. */
-#include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -23,27 +23,21 @@ static bool is_program(const char *path) {
     return stat(path, &st) == 0 && S_ISREG(st.st_mode) && access(path, X_OK) == 0;
 }
 
-/* FOLDER/exec if that is a program, else NULL. */
-static char *program_in(const char *folder, size_t len, const char *exec) {
-    char *path = NULL;
-    if (folder[0] != '/' || asprintf(&path, "%.*s/%s", (int)len, folder, exec) < 0)
-        return NULL;
-    if (is_program(path))
-        return path;
-    free(path);
-    return NULL;
+/* Whether FOLDER/exec is a program; then its path is in buf. */
+static bool program_in(const char *folder, size_t len, const char *exec, char buf[PATH_MAX]) {
+    int n = snprintf(buf, PATH_MAX, "%.*s/%s", (int)len, folder, exec);
+    return folder[0] == '/' && n < PATH_MAX && is_program(buf);
 }
 
-static char *program_in_path(const char *exec) {
+static bool program_in_path(const char *exec, char buf[PATH_MAX]) {
     const char *at = getenv("PATH");
-    char *found = NULL;
-    while (at && *at && !found) {
+    while (at && *at) {
         size_t n = strcspn(at, ":");
-        if (n > 0)
-            found = program_in(at, n, exec);
+        if (program_in(at, n, exec, buf))
+            return true;
         at += n + (at[n] == ':');
     }
-    return found;
+    return false;
 }
 
 int vmsig_topo_program(vmsig_topo_build *b, const char *key, const char *exec, vmsig_conf_mark at, char **out) {
@@ -58,11 +52,11 @@ int vmsig_topo_program(vmsig_topo_build *b, const char *key, const char *exec, v
         free(path);
         return err;
     }
-    *out = program_in(b->program_dir, strlen(b->program_dir), exec);
-    if (!*out)
-        *out = program_in_path(exec);
-    if (*out)
-        return 0;
+    char path[PATH_MAX];
+    if (program_in(b->program_dir, strlen(b->program_dir), exec, path) || program_in_path(exec, path)) {
+        *out = strdup(path);
+        return *out ? 0 : vmsig_topo_no_memory(b);
+    }
     return vmsig_topo_fail(b, at, "%s: found no program %.60s, expected it in %.120s or in PATH", key, exec,
                            b->program_dir);
 }

@@ -243,6 +243,8 @@ Test(codec, an_empty_payload_and_one_that_comes_by_fd_are_taken) {
     e.kind = 64;
     e.has_payload = 1;
     cr_expect_eq(from(&e), 0);
+    e.body_case = VMSIG__PB__EVENT__BODY_INLN; /* and an empty body that is there */
+    cr_expect_eq(from(&e), 0);
     e.has_payload = 0;
     e.payload_fd = VMSIG_PAYLOAD_MAX;
     cr_expect_eq(from(&e), 0);

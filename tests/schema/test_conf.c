@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "schema/conf.h"
+#include "schema/conf_value.h"
 
 typedef struct inner {
     uint64_t size;
@@ -136,6 +136,8 @@ Test(conf, what_is_wrong_is_told) {
          "from 0 to 18446744073709551615"},
         {"number: 1\ntime: 1ms\n", "f:2:7: time: found \"1ms\", expected a time (with ns, us, ms or s) from 1500us to "
                                    "18446744073709551615ns"},
+        {"number: 1\ntime: 0ms\n", "f:2:7: time: found \"0ms\", expected a time (with ns, us, ms or s) from 1500us to "
+                                   "18446744073709551615ns"},
         {"number: 1\nfew: [a, b, c]\n", "f:2:6: few: found 3 values, expected at most 2"},
         {"number: 1\nmaps: [{}, {}, {}]\n", "f:2:7: maps: found 3 of them, expected 0 to 2"},
         {"number: 1\nmaps: [{}, {sise: 1}]\n", "f:2:13: inner: found the unknown key \"sise\", expected size"},
@@ -167,6 +169,32 @@ Test(conf, what_is_wrong_is_told) {
 Test(conf, a_message_is_one_line_of_text) {
     vmsig_conf_fail(&why, "f", (vmsig_conf_mark){1, 2}, "a\nb\x7f \xc3\xa4 \xc3");
     cr_expect_str_eq(why.text, "f:1:2: a?b? \xc3\xa4 ?");
+}
+
+/* Lists of keys and choices that are longer than a message has room for. */
+#define LONG(c) "key-that-is-rather-long-to-spell-" c
+static const char *const many[] = {LONG("a"), LONG("b"), LONG("c"), LONG("d"), LONG("e"), LONG("f"), NULL};
+#define LONG_KEY(c)                                                                                                    \
+    { .name = LONG(c), .type = VMSIG_CONF_CHOICE, .choices = many, .help = "Long." }
+static const vmsig_conf_key long_keys[] = {LONG_KEY("a"), LONG_KEY("b"), LONG_KEY("c"), LONG_KEY("d"),
+                                           LONG_KEY("e"), LONG_KEY("f"), LONG_KEY("g"), LONG_KEY("h")};
+static const vmsig_conf_table long_table = {"long", "Long.", sizeof(int), long_keys, 8};
+
+Test(conf, long_lists_are_cut) {
+    int choice;
+    const char unknown[] = "x: 1\n", wrong[] = LONG("a") ": x\n";
+    cr_expect_eq(vmsig_conf_parse("f", unknown, strlen(unknown), &long_table, &choice, &why), -EINVAL);
+    cr_expect_not_null(strstr(why.text, "f:1:1: long: found the unknown key \"x\", expected one of " LONG("a")), "%s",
+                       why.text);
+    cr_expect_eq(vmsig_conf_parse("f", wrong, strlen(wrong), &long_table, &choice, &why), -EINVAL);
+    cr_expect_not_null(strstr(why.text, ": found \"x\", expected one of " LONG("a")), "%s", why.text);
+}
+
+Test(conf, a_scalar_is_no_list) {
+    vmsig_conf_list list = {0};
+    const vmsig_conf_place at = {.file = "f", .err = &why};
+    cr_expect_eq(vmsig_conf_scalar(&at, &keys[7], "x", 1, &list), -EINVAL);
+    cr_expect_str_eq(why.text, "f: list: found \"x\", expected a list, as in [a, b]");
 }
 
 Test(conf, a_text_has_an_end) {

@@ -114,6 +114,22 @@ Test(frame, a_full_socket_and_an_empty_one_do_not_block) {
     cr_expect_eq(vmsig_frame_recv(-1, &f), -EBADF);
 }
 
+Test(frame, a_peer_that_leaves_unread_frames_behind_has_closed) {
+    Vmsig__Pb__Hello h = hello();
+    cr_assert_eq(vmsig_frame_send(peer[1], &h.base, NULL, 0), 0);
+    close(peer[0]);
+    cr_expect_eq(vmsig_frame_recv(peer[1], &f), 0);
+}
+
+Test(frame, other_ancillary_data_is_no_fd) {
+    Vmsig__Pb__Hello h = hello();
+    cr_assert_eq(setsockopt(peer[1], SOL_SOCKET, SO_PASSCRED, &(int){1}, sizeof(int)), 0);
+    cr_assert_eq(vmsig_frame_send(peer[0], &h.base, (int[]){STDIN_FILENO}, 1), 0);
+    cr_assert_eq(vmsig_frame_recv(peer[1], &f), 1);
+    cr_expect_eq(f.nfds, 1);
+    vmsig_frame_close_fds(&f);
+}
+
 Test(frame, an_oversized_frame_is_refused_and_its_fds_closed) {
     int before = open_fds();
     char *big = calloc(1, VMSIG_FRAME_MAX + 1);

@@ -167,6 +167,8 @@ Test(bad, names_and_references) {
          "t.yaml:6:85: user: found \"no-such-user\", expected a user of this machine"},
         {SENSOR(TICK ", accepts: [input, lease]"),
          "t.yaml:6:96: accepts: found \"lease\", expected input, lifecycle, vm or memwrite"},
+        {SENSOR(TICK ", accepts: [memctx]"),
+         "t.yaml:6:89: accepts: found \"memctx\", expected input, lifecycle, vm or memwrite"},
         {SENSOR(TICK ", accepts: [tick]"),
          "t.yaml:6:89: accepts: found \"tick\", expected input, lifecycle, vm or memwrite"},
         {SENSOR(TICK ", socket: a"), "t.yaml:6:87: socket: found it in a sensor, expected it only in a gateway"},
@@ -295,6 +297,55 @@ Test(bad, gateways) {
               {ENDPOINT "actors:\n  - {name: c, kind: context}\n  - {name: g, kind: gateway, grants: wrong.yaml}\n",
                "DIR/wrong.yaml:2:38: caps: found \"fly\", expected observe, input, lifecycle, power, vm, memctx, "
                "memwrite or all"});
+}
+
+Test(bad, run_directories) {
+    char text[512], *base = malloc(8192);
+    memset(base, 'r', 8191);
+    base[0] = '/';
+    base[8191] = '\0';
+    setenv("XDG_RUNTIME_DIR", base, 1);
+    cr_expect_str_eq(wrong(BASE, NULL), "t.yaml:5:12: socket: found a run directory with too long a path, expected at "
+                                        "most 107 bytes");
+    base[100] = '\0';
+    setenv("XDG_RUNTIME_DIR", base, 1);
+    snprintf(text, sizeof text,
+             "t.yaml:5:12: socket: found the path %.100s/vmsig/t/gate.sock of 118 bytes, expected at most 107", base);
+    cr_expect_str_eq(wrong(BASE, NULL), text);
+    setenv("XDG_RUNTIME_DIR", "/run/test", 1);
+    cr_expect_str_eq(wrong(TWO "  - {name: c, kind: context}\n"
+                               "  - {name: g, kind: gateway, endpoints: [v], socket: /run/test/vmsig/t/h.sock}\n"
+                               "  - {name: h, kind: gateway, endpoints: [w]}\n",
+                           NULL),
+                     "t.yaml:7:12: socket: found the path of g again, expected one of its own");
+    free(base);
+}
+
+Test(bad, grants_of_another_gateway) {
+    put("v.yaml", "grants: [{uid: 1, endpoints: [w], caps: [observe]}]\n", 0644);
+    cr_expect_str_eq(without_dir(wrong(TWO "  - {name: c, kind: context}\n"
+                                           "  - {name: g, kind: gateway, endpoints: [v], grants: v.yaml}\n"
+                                           "  - {name: h, kind: gateway, endpoints: [w]}\n",
+                                       NULL)),
+                     "DIR/v.yaml:1:31: endpoints: found \"w\", expected the name of an endpoint, or all");
+}
+
+Test(bad, a_long_circle_is_cut) {
+    char *text = malloc(65536);
+    size_t n = (size_t)sprintf(text, "%s", BASE);
+    for (int i = 0; i < 20; i++)
+        n += (size_t)sprintf(text + n,
+                             "  - {name: a23456789012345678901234567-%02d, kind: actor, exec: my-sensor, after: "
+                             "[a23456789012345678901234567-%02d]}\n",
+                             i, (i + 1) % 20);
+    n += (size_t)sprintf(text + n, "links:\n");
+    for (int i = 0; i < 20; i++)
+        n += (size_t)sprintf(text + n, "  - {from: a23456789012345678901234567-%02d, to: ctx}\n", i);
+    const char *why = wrong(text, NULL);
+    cr_assert_not_null(why);
+    cr_expect_not_null(strstr(why, ": after: found a circle, a23456789012345678901234567-00 after "), "%s", why);
+    cr_expect_not_null(strstr(why, "expected none"), "%s", why);
+    free(text);
 }
 
 Test(bad, text) {

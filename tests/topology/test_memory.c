@@ -63,7 +63,7 @@ static const char text[] =
     "  - {name: ctx, kind: context, policies: [{source: 8}]}\n"
     "  - {name: gate, kind: gateway, grants: grants.yaml, audit: audit.log}\n"
     "  - {name: eyes, kind: sensor, exec: ./my-sensor, endpoint: vm, source: 9, memctx: true, after: [vm], args: [a]}\n"
-    "  - {name: ocr, kind: actor, exec: my-sensor, user: root}\n"
+    "  - {name: ocr, kind: actor, exec: my-sensor}\n"
     "links:\n"
     "  - {from: eyes, to: ocr}\n"
     "  - {from: ocr, to: ctx}\n";
@@ -97,7 +97,7 @@ static void until_it_passes(attempt try) {
     vmsig_conf_error why;
     cr_assert_eq(try(&why), 0, "%s", why.text); /* what the C library keeps for itself it has by now */
     long n = 0;
-    int err, losses_of_libyaml = 2;
+    int err, losses_of_libyaml = 2, forgiven = 8; /* by the C library */
     do {
         live = 0;
         left = ++n;
@@ -110,12 +110,13 @@ static void until_it_passes(attempt try) {
         cr_expect(live == 0 || (live == 1 && losses_of_libyaml-- > 0), "allocation %ld failed and %ld were lost: %s", n,
                   live, why.text);
         cr_assert_lt(n, 20000);
-    } while (err < 0);
+        cr_expect(err < 0 || left > 0 || forgiven-- > 0, "allocation %ld failed and nobody minded", n);
+    } while (left == 0); /* until there is no n-th one */
     cr_expect_gt(n, 10);
 }
 
 Test(memory, is_short_while_a_topology_is_parsed) {
-    put("grants.yaml", "grants:\n  - {user: root, endpoints: [vm], caps: [observe]}\n", 0644);
+    put("grants.yaml", "grants:\n  - {uid: 0, endpoints: [vm], caps: [observe]}\n", 0644);
     until_it_passes(parse);
 }
 Test(memory, is_short_while_a_file_is_loaded) {

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/resource.h>
 
 TestSuite(topology, .init = make_dir, .fini = remove_dir);
 
@@ -165,6 +166,27 @@ Test(topology, each_setting_arrives) {
     vmsig_topology_free(t);
 }
 
+Test(topology, a_qemu_endpoint_has_its_settings) {
+    put("vmsig-host-qemu", "#!/bin/sh\n", 0755);
+    vmsig_topology *t =
+        fine("endpoints:\n  - {name: vm, id: 0, host: qemu, qemu: {memory: 1G, accel: tcg, kernel: k.elf}}\n"
+             "  - {name: vn, id: 1, host: qemu}\n" ACTORS);
+    cr_expect_str_eq(t->endpoints[0].host, "qemu");
+    cr_expect_str_eq(option(actor(t, "vm"), "memory"), "1073741824");
+    cr_expect_str_eq(option(actor(t, "vm"), "accel"), "tcg");
+    cr_expect_str_eq(option(actor(t, "vm"), "kernel"), in_dir("k.elf"));
+    cr_expect_str_eq(option(actor(t, "vn"), "accel"), "auto");
+    cr_expect_str_eq(option(actor(t, "vn"), "kernel"), "");
+    vmsig_topology_free(t);
+}
+
+Test(topology, text_may_have_any_character_and_line_end) {
+    vmsig_topology *t = fine("# \xe0\xa4\x84 \xed\x9f\xbf \xf0\x9f\x98\x80 \xf4\x8f\xbf\xbf \xef\xbf\xbd\r\n"
+                             "name:\tlab\r\n" BASE);
+    cr_expect_str_eq(t->name, "lab");
+    vmsig_topology_free(t);
+}
+
 Test(topology, limits_none_takes_away_every_limit) {
     vmsig_topology *t = fine("limits: none\n" BASE);
     cr_expect(t->no_limits);
@@ -221,6 +243,15 @@ Test(topology, two_gateways_front_one_context) {
     vmsig_topology_free(t);
 }
 
+Test(topology, contexts_and_gateways_may_stand_side_by_side) {
+    vmsig_topology *t =
+        fine("endpoints:\n  - {name: v, id: 0, host: stub}\n  - {name: w, id: 1, host: stub}\nactors:\n"
+             "  - {name: c, kind: context, endpoints: [v]}\n  - {name: d, kind: context, endpoints: [w]}\n"
+             "  - {name: g, kind: gateway, endpoints: [v]}\n  - {name: h, kind: gateway, endpoints: [w]}\n");
+    cr_expect_str_eq(links(t), "v>c c<v w>d d<w c>g g<c d>h h<d");
+    vmsig_topology_free(t);
+}
+
 Test(topology, a_written_link_resizes_the_one_that_follows) {
     vmsig_topology *t = fine(BASE "links:\n  - {from: vm, to: ctx, slots: 16}\n  - {from: ctx, to: vm, arena: 8K}\n"
                                   "  - {from: gate, to: ctx, slots: 32, dir: down}\n");
@@ -252,6 +283,11 @@ Test(topology, an_actor_stands_between_a_sensor_and_its_context) {
                   "  - {from: a, to: ctx, dir: down}\n");
     cr_expect_str_eq(links(t), "vm>ctx ctx<vm ctx>gate gate<ctx ctx>a a<ctx");
     vmsig_topology_free(t);
+    t = fine(BASE "  - {name: a, kind: actor, exec: my-sensor, accepts: vm}\nlinks:\n  - {from: ctx, to: a}\n"
+                  "  - {from: ctx, to: a, dir: up}\n  - {from: gate, to: a}\n");
+    cr_expect_str_eq(links(t), "vm>ctx ctx<vm ctx>gate gate<ctx ctx<a ctx>a gate<a");
+    cr_expect_eq(link_of(t, "ctx", "a", VMSIG_DIR_DOWN)->accepts, 1u << 2);
+    vmsig_topology_free(t);
 }
 
 Test(topology, after_comes_first) {
@@ -276,6 +312,10 @@ Test(topology, programs_are_found_in_path_too) {
     const char text[] = BASE;
     cr_expect_eq(vmsig_topology_parse("t.yaml", dir, text, strlen(text), "/nowhere", &t, &why), 0, "%s", why.text);
     cr_expect_str_eq(actor(t, "ctx")->exec, in_dir("vmsig-context"));
+    vmsig_topology_free(t);
+    snprintf(path, sizeof path, "%s:/nowhere", dir);
+    setenv("PATH", path, 1);
+    cr_expect_eq(vmsig_topology_parse("t.yaml", dir, text, strlen(text), "relative", &t, &why), 0, "%s", why.text);
     vmsig_topology_free(t);
     unsetenv("PATH");
     cr_expect_eq(vmsig_topology_parse("t.yaml", dir, text, strlen(text), "/nowhere", &t, &why), -EINVAL);
@@ -337,6 +377,15 @@ Test(topology, a_file_that_cannot_be_read_is_told) {
     close(fd);
     cr_expect_eq(vmsig_topology_load(in_dir("huge.yaml"), dir, &t, &why), -EFBIG);
     cr_expect_not_null(strstr(why.text, "huge.yaml:1:1: found a file that is too large"), "%s", why.text);
+    cr_expect_eq(vmsig_topology_load("/proc/self/mem", dir, &t, &why), -EIO, "it opens and cannot be read");
+    put("lab.yaml", BASE, 0644);
+    struct rlimit old, none = {0, 0};
+    getrlimit(RLIMIT_NOFILE, &old);
+    none.rlim_max = old.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &none);
+    int err = vmsig_topology_load(in_dir("lab.yaml"), dir, &t, &why);
+    setrlimit(RLIMIT_NOFILE, &old);
+    cr_expect_eq(err, -EMFILE);
     cr_expect_eq(vmsig_topology_parse("t.yaml", "/no/such/folder", BASE, strlen(BASE), dir, &t, &why), -EINVAL);
     cr_expect_not_null(strstr(why.text, "/no/such/folder"));
 }

@@ -172,8 +172,8 @@ static bool message_ok(cursor *c, const uint8_t *end, const ProtobufCMessageDesc
 }
 
 void *vmsig_frame_unpack(const vmsig_frame *f, const ProtobufCMessageDescriptor *type) {
-    cursor c = {.at = f->bytes, .end = f->bytes + f->len, .messages = MESSAGES_MAX};
-    if (f->len > VMSIG_FRAME_MAX || !message_ok(&c, c.end, type, 1))
+    if (f->len > VMSIG_FRAME_MAX)
         return NULL;
-    return protobuf_c_message_unpack(type, NULL, f->len, f->bytes);
+    cursor c = {.at = f->bytes, .end = f->bytes + f->len, .messages = MESSAGES_MAX};
+    return message_ok(&c, c.end, type, 1) ? protobuf_c_message_unpack(type, NULL, f->len, f->bytes) : NULL;
 }

@@ -176,9 +176,9 @@ Test(conf, a_message_is_one_line_of_text) {
 static const char *const many[] = {LONG("a"), LONG("b"), LONG("c"), LONG("d"), LONG("e"), LONG("f"), NULL};
 #define LONG_KEY(c)                                                                                                    \
     { .name = LONG(c), .type = VMSIG_CONF_CHOICE, .choices = many, .help = "Long." }
-static const vmsig_conf_key long_keys[] = {LONG_KEY("a"), LONG_KEY("b"), LONG_KEY("c"), LONG_KEY("d"),
-                                           LONG_KEY("e"), LONG_KEY("f"), LONG_KEY("g"), LONG_KEY("h")};
-static const vmsig_conf_table long_table = {"long", "Long.", sizeof(int), long_keys, 8};
+static const vmsig_conf_key long_keys[] = {LONG_KEY("a"), LONG_KEY("b"), LONG_KEY("c"), LONG_KEY("d"), LONG_KEY("e"),
+                                           LONG_KEY("f"), LONG_KEY("g"), LONG_KEY("h"), LONG_KEY("i")};
+static const vmsig_conf_table long_table = {"long", "Long.", sizeof(int), long_keys, 9};
 
 Test(conf, long_lists_are_cut) {
     int choice;

@@ -169,6 +169,8 @@ Test(bad, names_and_references) {
          "t.yaml:6:96: accepts: found \"lease\", expected input, lifecycle, vm or memwrite"},
         {SENSOR(TICK ", accepts: [memctx]"),
          "t.yaml:6:89: accepts: found \"memctx\", expected input, lifecycle, vm or memwrite"},
+        {SENSOR(TICK ", accepts: [lease-request]"),
+         "t.yaml:6:89: accepts: found \"lease-request\", expected input, lifecycle, vm or memwrite"},
         {SENSOR(TICK ", accepts: [tick]"),
          "t.yaml:6:89: accepts: found \"tick\", expected input, lifecycle, vm or memwrite"},
         {SENSOR(TICK ", socket: a"), "t.yaml:6:87: socket: found it in a sensor, expected it only in a gateway"},
@@ -319,6 +321,21 @@ Test(bad, run_directories) {
                            NULL),
                      "t.yaml:7:12: socket: found the path of g again, expected one of its own");
     free(base);
+}
+
+Test(bad, a_gateway_of_no_endpoint) {
+    cr_expect_str_eq(wrong(BASE "  - {name: g, kind: gateway, endpoints: [nix]}\n", NULL),
+                     "t.yaml:6:42: endpoints: found \"nix\", expected the name of an endpoint");
+}
+
+Test(bad, a_program_with_a_long_name) {
+    char *text = malloc(8192), name[4094];
+    memset(name, 'x', sizeof name - 1);
+    name[sizeof name - 1] = '\0';
+    sprintf(text, BASE "  - {name: s, kind: sensor, endpoint: vm, source: 8, exec: %s}\n", name);
+    const char *why = wrong(text, NULL);
+    cr_expect(why && strstr(why, "t.yaml:6:60: exec: found no program xxx"), "%s", why);
+    free(text);
 }
 
 Test(bad, grants_of_another_gateway) {

@@ -2,8 +2,10 @@
 #include <errno.h>
 #include <stdbool.h>
 
+#include "schema/codec.h"
 #include "schema/grants.h"
 #include "topo.h"
+#include "vmsig_memctx.h"
 
 #ifndef __has_feature
 #define __has_feature(x) 0
@@ -59,6 +61,7 @@ static const char text[] =
     "name: lab\n"
     "endpoints:\n"
     "  - {name: vm, id: 0, host: stub, stub: {memory: 16M}, options: {a: b}}\n"
+    "  - {name: vn, id: 1, host: qemu, qemu: {kernel: k.elf}, exec: my-sensor}\n"
     "actors:\n"
     "  - {name: ctx, kind: context, policies: [{source: 8}]}\n"
     "  - {name: gate, kind: gateway, grants: grants.yaml, audit: audit.log}\n"
@@ -76,7 +79,7 @@ static int parse(vmsig_conf_error *why) {
     vmsig_topology_free(t);
     return err;
 }
-static int load_demo(vmsig_conf_error *why) {
+static int load_file(vmsig_conf_error *why) {
     vmsig_topology *t;
     char path[64];
     snprintf(path, sizeof path, "%s/lab.yaml", dir);
@@ -93,7 +96,33 @@ static int grants(vmsig_conf_error *why) {
     return err;
 }
 
-static void until_it_passes(attempt try) {
+static int event(uint8_t kind, size_t n, vmsig_conf_error *why) {
+    static uint8_t bytes[64 * sizeof(vmsig_seg)];
+    vmsig_seg segs[64] = {{0}};
+    vmsig_memctx ctx = {.ram_id = 1};
+    vmsig_event ev = {.kind = 64, .payload = bytes, .payload_len = sizeof bytes}, out;
+    vmsig_pb_event pb;
+    if (kind == VMSIG_EV_MEMCTX) {
+        ev = (vmsig_event){.kind = kind, .inln_len = sizeof ctx, .payload = segs};
+        ev.payload_len = (uint32_t)(n * sizeof segs[0]);
+        memcpy(ev.inln, &ctx, sizeof ctx);
+    }
+    int err = vmsig_event_to_pb(&ev, &pb);
+    err = err < 0 ? err : vmsig_event_from_pb(&pb.e, &out);
+    if (err == 0)
+        free(out.payload);
+    else
+        strcpy(why->text, "refused");
+    return err;
+}
+static int memctx(vmsig_conf_error *why) {
+    return event(VMSIG_EV_MEMCTX, 64, why);
+}
+static int payload(vmsig_conf_error *why) {
+    return event(64, 0, why);
+}
+
+static void until_it_passes(attempt try, long least) {
     vmsig_conf_error why;
     cr_assert_eq(try(&why), 0, "%s", why.text); /* what the C library keeps for itself it has by now */
     long n = 0;
@@ -112,19 +141,23 @@ static void until_it_passes(attempt try) {
         cr_assert_lt(n, 20000);
         cr_expect(err < 0 || left > 0 || forgiven-- > 0, "allocation %ld failed and nobody minded", n);
     } while (left == 0); /* until there is no n-th one */
-    cr_expect_gt(n, 10);
+    cr_expect_gt(n, least);
 }
 
 Test(memory, is_short_while_a_topology_is_parsed) {
     put("grants.yaml", "grants:\n  - {uid: 0, endpoints: [vm], caps: [observe]}\n", 0644);
-    until_it_passes(parse);
+    until_it_passes(parse, 100);
 }
 Test(memory, is_short_while_a_file_is_loaded) {
     put("lab.yaml", BASE, 0644);
-    until_it_passes(load_demo);
+    until_it_passes(load_file, 100);
 }
 Test(memory, is_short_while_grants_are_parsed) {
-    until_it_passes(grants);
+    until_it_passes(grants, 20);
+}
+Test(memory, is_short_while_an_event_is_taken) {
+    until_it_passes(memctx, 1);
+    until_it_passes(payload, 1);
 }
 
 #else

@@ -42,6 +42,8 @@ static const char *option(void *ud, const char *key) {
 
 static int emit(void *token, vmsig_event *ev) {
     host_actor *a = token;
+    if (!ev->ts_ns)
+        ev->ts_ns = vmsig_now_ns();
     int rc = a->up ? vmsig_ring_put_event(&a->up->out, ev) : -EAGAIN;
     if (rc == -EAGAIN && a->up)
         vmsig_rt_want_room(a->rt, a->up, VMSIG_SLOTS_MAX);

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,6 +24,11 @@ int vmsig_cli_fail(int code, const char *command, const char *fmt, ...) {
 
 bool vmsig_cli_flush(void) {
     return fflush(stdout) == 0 && !ferror(stdout);
+}
+
+bool vmsig_cli_reader_gone(void) {
+    struct pollfd p = {.fd = STDOUT_FILENO, .events = POLLOUT};
+    return poll(&p, 1, 0) > 0 && (p.revents & (POLLERR | POLLHUP));
 }
 
 bool vmsig_cli_uint(const char *text, uint64_t max, uint64_t *out) {

@@ -66,6 +66,8 @@ const char *vmsig_cli_where(const char *name, const char *socket, char *buf, siz
 int vmsig_cli_fail(int code, const char *command, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 /* Flushes stdout: false when nobody reads it any more, or it cannot be written. */
 bool vmsig_cli_flush(void);
+/* Nobody reads stdout any more: a pipe or socket whose other end is closed. */
+bool vmsig_cli_reader_gone(void);
 
 /* ---- where vmsig's own programs lie ------------------------------------------------------------------ */
 

@@ -47,7 +47,7 @@ static void on_memctx(void *user, const vmsig_event *ev, int fd) {
     else if (vmsig_memview_read_phys(view, 0, &word, sizeof word))
         snprintf(note, sizeof note, "RAM mapped read-only");
     else
-        snprintf(note, sizeof note, "RAM mapped read-only, first word %#018" PRIx64, word);
+        snprintf(note, sizeof note, "RAM mapped read-only, first word 0x%016" PRIx64, word);
     vmsig_memview_close(view);
     print(user, ev, note);
 }

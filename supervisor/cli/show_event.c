@@ -205,11 +205,21 @@ void vmsig_show_body(const vmsig_event *ev, char *buf, size_t len) {
 
 /* ---- the whole event --------------------------------------------------------------------------------------- */
 
+/* Of a source or a kind: its name, or "sensor 8", "kind 64" where it has only a number. */
+static const char *label(const char *name, const char *what, char *buf, size_t len) {
+    if (name[0] < '0' || name[0] > '9')
+        return name;
+    snprintf(buf, len, "%s %s", what, name);
+    return buf;
+}
+
 void vmsig_show_event(const vmsig_event *ev, const char *note) {
-    char body[VMSIG_SHOW_BODY_MAX];
+    char body[VMSIG_SHOW_BODY_MAX], source[32], kind[32];
     vmsig_show_body(ev, body, sizeof body);
-    printf("%" PRIu64 ".%06" PRIu64 " #%-6" PRIu64 " endpoint %-2u %-9s %-14s", ev->ts_ns / 1000000000,
-           ev->ts_ns / 1000 % 1000000, ev->seq, ev->endpoint, vmsig_source_name(ev->source), vmsig_kind_name(ev->kind));
+    printf("%" PRIu64 ".%06" PRIu64 " #%-6" PRIu64 " endpoint %-2u %-9s %-13s", ev->ts_ns / 1000000000,
+           ev->ts_ns / 1000 % 1000000, ev->seq, ev->endpoint,
+           label(vmsig_source_name(ev->source), "sensor", source, sizeof source),
+           label(vmsig_kind_name(ev->kind), "kind", kind, sizeof kind));
     if (ev->prio != VMSIG_PRIO_NORMAL && ev->prio != VMSIG_PRIO_DEFAULT)
         printf(" [%s]", vmsig_prio_name(ev->prio));
     if (ev->merged > 1)

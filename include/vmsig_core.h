@@ -35,7 +35,9 @@ typedef struct vmsig_source_ops {
     /* Installs the hook for events. emit: 0 or 1 as vmsig_ctx_submit (it owns the payload), -1 with errno (the source
      * still does). */
     void (*set_emit_up)(void *src, int (*emit)(void *token, vmsig_event *), void *token);
-    int (*command)(void *src, const vmsig_event *down);         /* borrowed; 0, or -1 with errno = refused */
+    /* A command, borrowed. 0 = done: a RESULT OK is sent for it, unless the source has emitted one with its corr; 1 =
+     * the source emits its RESULT itself, now or later; -1 with errno = refused, which is answered too. */
+    int (*command)(void *src, const vmsig_event *down);
     int (*on_memctx)(void *src, const vmsig_event *ev, int fd); /* ev, fd borrowed; MEMCTX_INVALID comes with fd -1 */
     void (*close)(void *src);
 } vmsig_source_ops;
@@ -104,7 +106,8 @@ void vmsig_core_set_audit(vmsig_core *core, vmsig_audit_cb cb, void *ud);
 /* The endpoint's address space has ended (a reset, say): memctx and leases of it are void. */
 int vmsig_core_bump_epoch(vmsig_core *core, uint32_t endpoint);
 
-/* Publishes and retains the endpoint's address-space context; ro_fd is duplicated. */
+/* Publishes and retains the endpoint's address-space context; ro_fd is duplicated (opened anew, read-only, where it is
+ * not). EBUSY: the endpoint has a host, which publishes. */
 int vmsig_core_publish_memctx(vmsig_core *core, uint32_t endpoint, const vmsig_memctx *ctx, const vmsig_seg *segs,
                               int n, int ro_fd);
 

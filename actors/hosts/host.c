@@ -307,10 +307,10 @@ static int command(void *src, const vmsig_event *cmd) {
     }
     int fresh = vmsig_record_begin(h->record, cmd, &e);
     if (fresh == 0)
-        return 0;
+        return 1;
     if (fresh < 0) {
         errno = EAGAIN;
-        return tell_result(h, cmd->kind, (uint32_t)cmd->corr, VMSIG_UNAVAILABLE, 0) ? 0 : -1;
+        return tell_result(h, cmd->kind, (uint32_t)cmd->corr, VMSIG_UNAVAILABLE, 0) ? 1 : -1;
     }
     uint64_t detail = 0;
     bool fence = is_fence(cmd, &l);
@@ -321,7 +321,7 @@ static int command(void *src, const vmsig_event *cmd) {
         status = fence ? do_fence(h, e->corr, (vmsig_lease_class)l.cls) : perform(h, cmd, &detail);
     if (status != VMSIG_HOST_LATER)
         vmsig_host_done(h, e->corr, (vmsig_status)status, detail);
-    return 0;
+    return 1;
 }
 
 /* ---- for backends ------------------------------------------------------------------------------------ */
@@ -346,6 +346,10 @@ void vmsig_host_epoch_moved(vmsig_host *h, vmsig_vm_state state, uint32_t cause)
     vmsig_epoch_advance(h->env.epoch);
     h->owed |= OWED_INVALID;
     vmsig_host_state(h, state, cause);
+}
+
+void vmsig_host_epoch_ended(vmsig_host *h) {
+    vmsig_host_epoch_moved(h, (vmsig_vm_state)h->state.state, h->state.cause);
 }
 
 void vmsig_host_memctx(vmsig_host *h, const vmsig_memctx *ctx, const vmsig_seg *segs, int n) {

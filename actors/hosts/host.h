@@ -64,6 +64,8 @@ void vmsig_host_done(vmsig_host *h, uint32_t corr, vmsig_status status, uint64_t
  * MEMCTX_INVALID sent (stamped with the new epoch: all older is void), then the state that the VM is in now. */
 void vmsig_host_epoch_moved(vmsig_host *h, vmsig_vm_state state, uint32_t cause);
 void vmsig_host_state(vmsig_host *h, vmsig_vm_state state, uint32_t cause);
+/* The epoch moves while the VM's state stays as it is. */
+void vmsig_host_epoch_ended(vmsig_host *h);
 void vmsig_host_memctx(vmsig_host *h, const vmsig_memctx *ctx, const vmsig_seg *segs, int n);
 /* The mapping through which MEMWRITE stores: base holds `bytes` bytes (borrowed until the next call), placed by segs
  * (copied). base NULL: nothing can be written now (UNAVAILABLE). -EINVAL: the segments don't fit. */

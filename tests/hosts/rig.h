@@ -130,7 +130,7 @@ static inline int rig_status(const rig *r, uint64_t corr) {
 }
 
 static inline int rig_send(rig *r, const vmsig_event *cmd) {
-    cr_assert_eq(ops()->command(r->host, cmd), 0);
+    cr_assert_eq(ops()->command(r->host, cmd), 1);
     return rig_status(r, cmd->corr);
 }
 

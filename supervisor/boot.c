@@ -37,13 +37,18 @@ static int keep_unsent(vmsig_sup_actor *a, const Vmsig__Pb__ToActor *m, const in
     return 0;
 }
 
+/* That nobody listens any more is not for the sender to deal with: the keeper will tell of its end. */
+static bool is_dead(int rc) {
+    return rc == -EPIPE || rc == -ECONNRESET;
+}
+
 int vmsig_sup_send(vmsig_sup_actor *a, Vmsig__Pb__ToActor *m, const int *fds, int nfds) {
     if (a->boot < 0)
         return -ENOTCONN;
     if (a->unsent != NULL)
         return keep_unsent(a, m, fds, nfds);
     int rc = vmsig_frame_send(a->boot, &m->base, fds, nfds);
-    return rc == -EAGAIN ? keep_unsent(a, m, fds, nfds) : rc;
+    return rc == -EAGAIN ? keep_unsent(a, m, fds, nfds) : is_dead(rc) ? 0 : rc;
 }
 
 static void drop_unsent(vmsig_sup_actor *a) {
@@ -66,7 +71,7 @@ static void send_unsent(vmsig_sup_actor *a) {
         if (rc == -EAGAIN)
             return;
         drop_unsent(a);
-        if (rc && rc != -EPIPE && rc != -ECONNRESET)
+        if (rc && !is_dead(rc))
             vmsig_sup_kill(a, "cannot be told what it needs: %s", strerror(-rc));
     }
     vmsig_loop_modify(a->sup->loop, a->boot, EPOLLIN);

@@ -1,5 +1,6 @@
 #include "supervisor/restart.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -30,14 +31,16 @@ static uint64_t backoff(uint32_t n, uint32_t random) {
     uint64_t ns = VMSIG_BACKOFF_NS << doublings;
     if (ns > VMSIG_BACKOFF_MAX_NS)
         ns = VMSIG_BACKOFF_MAX_NS;
-    return ns - ns / 4 + ns / 2 * (random % 1024) / 1024;
+    ns = ns - ns / 4 + ns / 2 * (random % 1024) / 1024;
+    return ns < VMSIG_BACKOFF_MAX_NS ? ns : VMSIG_BACKOFF_MAX_NS;
 }
 
 vmsig_verdict vmsig_restart_decide(vmsig_restarts *r, const vmsig_topo_actor *a, const vmsig_end *end, uint64_t now_ns,
                                    uint32_t random, uint64_t *delay_ns, uint32_t *nth) {
     if (!wants_restart(a, end->status))
         return VMSIG_VERDICT_REST;
-    if (end->was_ready && end->ran_ns >= a->window_ns)
+    bool killed = WIFSIGNALED(end->status) && WTERMSIG(end->status) == SIGKILL;
+    if ((end->was_ready && end->ran_ns >= a->window_ns) || (a->restarts_max == 0 && (end->was_ready || killed)))
         r->streak = 0;
     *nth = in_window(r, a->window_ns, now_ns) + 1;
     if (a->restarts_max > 0 && (*nth > a->restarts_max || r->streak >= VMSIG_STREAK_FACTOR * a->restarts_max))
@@ -45,7 +48,7 @@ vmsig_verdict vmsig_restart_decide(vmsig_restarts *r, const vmsig_topo_actor *a,
     r->at_ns[r->total % VMSIG_RESTARTS_KEPT] = now_ns;
     r->total++;
     r->streak++;
-    *delay_ns = a->restarts_max == 0 && end->was_ready ? 0 : backoff(r->streak, random);
+    *delay_ns = backoff(r->streak, random);
     return VMSIG_VERDICT_START;
 }
 

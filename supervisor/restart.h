@@ -2,10 +2,10 @@
  *
  *   end ──► exit 100, or the policy says no ──► REST
  *      └──► too many in the window, or too long a streak without a stable run ──► EXHAUSTED
- *      └──► START: at once the first time, then after 100 ms x 2^n (at most 30 s, +-25 %), n = the streak
+ *      └──► START: at once the first time, then after 100 ms x 2^n (+-25 %, at most 30 s), n = the streak
  *
  * A run is stable when it was READY for a whole window: that ends the streak. No limit (restarts_max 0): no end, and no
- * waiting either, unless it does not even come to READY.
+ * waiting either, unless it ends by itself before it is READY.
  */
 #ifndef VMSIG_RESTART_H
 #define VMSIG_RESTART_H

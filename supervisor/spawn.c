@@ -139,7 +139,7 @@ static void begin(vmsig_sup_actor *a, int status) {
     a->started_ns = vmsig_now_ns();
     a->ready_ns = 0;
     a->why[0] = 0;
-    a->doomed = false;
+    a->doomed = a->orphaned = false;
     vmsig_sup_set_state(a, VMSIG_ACTOR_STARTING);
     arm(a, a->topo->ready_deadline_ns);
     a->process = true;
@@ -218,6 +218,11 @@ static void crashed(vmsig_sup_actor *a, int status) {
     if (a->sup->phase == VMSIG_SUP_STOPPING) { /* its turn would have come */
         a->rests = true;
         stopped(a, status);
+        return;
+    }
+    if (a->orphaned) { /* not its fault: it is not counted, and nothing is said */
+        bury(a, VMSIG_ACTOR_WAITING);
+        begin(a, 0);
         return;
     }
     char what[512];
@@ -485,8 +490,10 @@ void vmsig_sup_actor_adopt(vmsig_sup_actor *a) {
     vmsig_sup_map_gauges(a);
     vmsig_sup_pages_repeat(a);
     vmsig_sup_links_repeat(a);
-    if (a->state == VMSIG_ACTOR_STARTING) /* what it was told, and what not, died with the former supervisor */
-        vmsig_sup_kill(a, "the supervisor died while it was starting");
+    if (a->state == VMSIG_ACTOR_STARTING) { /* what it was told, and what not, died with the former supervisor */
+        a->orphaned = true;
+        kill_now(a);
+    }
     if (a->state == VMSIG_ACTOR_STOPPING)
         arm(a, a->topo->stop_deadline_ns);
 }

@@ -63,6 +63,7 @@ struct vmsig_sup_actor {
     int boot; /* the boot socket, this end; -1 = none */
     vmsig_sup_unsent *unsent, **unsent_tail;
     vmsig_timer *timer;  /* the deadline of the state it is in */
+    bool orphaned;       /* its supervisor died while it was starting: it is started anew */
     bool doomed;         /* to be killed as soon as its pid is known */
     bool held;           /* it waits for room on a link; that was said */
     bool rests;          /* it is not started again */

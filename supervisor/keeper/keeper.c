@@ -367,13 +367,16 @@ static void supervisor_ended(keeper *k, int status) {
         if (k->procs[i].pid == 0)
             proc_forget(k, &k->procs[i]); /* nobody is left who asked for it */
     uint64_t now = now_ns();
-    k->streak = now - k->started_ns >= STABLE_NS ? 1 : k->streak + 1;
+    /* Whom somebody killed has no fault that a pause would help. */
+    bool innocent = WTERMSIG(status) == SIGKILL && k->told_all;
+    k->streak = innocent ? 0 : now - k->started_ns >= STABLE_NS ? 1 : k->streak + 1;
     if (k->streak > STREAK_MAX) {
-        say("the supervisor was killed %u times in a row: given up", k->streak);
+        say("the supervisor crashed %u times in a row, last by signal %d (%s): given up", k->streak, WTERMSIG(status),
+            strsignal(WTERMSIG(status)));
         decide(k, 1);
         return;
     }
-    uint64_t wait = k->streak == 1 ? 0 : BACKOFF_NS << (k->streak - 2);
+    uint64_t wait = k->streak <= 1 ? 0 : BACKOFF_NS << (k->streak - 2);
     k->restart_ns = now + (wait < BACKOFF_MAX_NS ? wait : BACKOFF_MAX_NS);
     say("the supervisor was killed by signal %d (%s), restarting", WTERMSIG(status), strsignal(WTERMSIG(status)));
 }

@@ -246,6 +246,20 @@ s.note('done')
             wait_for("no fd beyond", lambda: len(os.listdir("/proc/%d/fd" % pid)) <= 7)
 
 
+def waits_longer_for_one_that_crashes_but_not_for_one_that_is_killed(build):
+    with Keeper(build, "os.abort()") as k:
+        k.heard("end")
+        k.do("")
+        wait_for("it lives", lambda: alive(int(k.log("begin")[-1][1])) and len(k.log("end")) >= 2)
+        crashes = len(k.log("begin")) - 1
+        check(k.err().count("signal 6 (Aborted), restarting") == crashes, k.err())
+        for _ in range(15):
+            n = len(k.log("end"))
+            os.kill(int(k.log("begin")[-1][1]), signal.SIGKILL)
+            wait_for("the next", lambda: len(k.log("end")) > n)
+        check(k.child.poll() is None, "it never gives up on that: " + k.err())
+
+
 def follows_its_parent(build):
     with Keeper(build, "") as k:
         k.heard("end")
@@ -274,6 +288,7 @@ if __name__ == "__main__":
             the_group_goes_with_its_leader,
             a_decision_ends_all_with_its_code,
             no_zombie_and_no_fd_is_left,
+            waits_longer_for_one_that_crashes_but_not_for_one_that_is_killed,
             follows_its_parent,
         ],
         sys.argv[1],

@@ -101,6 +101,8 @@ Test(restart, no_limit_means_at_once_unless_it_never_comes_up) {
         cr_assert_eq(delay, 0);
     }
     cr_assert_eq(decide(&r, &a, killed, 0, 2 * SEC, &delay), VMSIG_VERDICT_START);
+    cr_expect_eq(delay, 0, "somebody killed it while it started");
+    cr_assert_eq(decide(&r, &a, exit_1, 0, 2 * SEC, &delay), VMSIG_VERDICT_START);
     cr_expect_gt(delay, 0);
 }
 

@@ -12,7 +12,13 @@ typedef struct relay {
     vmsig_link *out;
     uint64_t resumed_at; /* where the predecessor's last output says that reading goes on */
     bool slow_stop;
+    unsigned dies_in; /* events: then it is killed between publishing and the turn's end */
 } relay;
+
+typedef struct relay_args {
+    bool slow_stop;
+    unsigned dies_in;
+} relay_args;
 
 static int relay_boot(void *self, vmsig_rt *rt) {
     ((relay *)self)->rt = rt;
@@ -44,6 +50,8 @@ static unsigned relay_consume(void *self, vmsig_link *in, unsigned budget) {
             vmsig_rt_want_room(r->rt, r->out, slots);
             break;
         }
+        if (r->dies_in && --r->dies_in == 0)
+            kill(getpid(), SIGKILL);
         vmsig_ring_advance(&in->in);
     }
     return n;
@@ -63,7 +71,11 @@ static const vmsig_rt_ops relay_ops = {.boot = relay_boot,
                                        .stop = relay_stop};
 
 static int relay_main(void *ud) {
-    relay r = {.slow_stop = ud != NULL};
+    relay r = {0};
+    if (ud) {
+        r.slow_stop = ((relay_args *)ud)->slow_stop;
+        r.dies_in = ((relay_args *)ud)->dies_in;
+    }
     return vmsig_rt_main(&relay_ops, &r);
 }
 
@@ -129,6 +141,28 @@ Test(relay, killed_in_mid_stream_nothing_is_lost_doubled_or_out_of_order) {
     while (got < put)
         shuffle(&in, &out, &put, &got);
     cr_expect_geq(got, 30 * 50);
+    kit_stop(&a);
+}
+
+Test(relay, killed_between_publishing_and_the_cursor_it_goes_on_behind_what_it_published) {
+    kit_actor a = kit_sensor();
+    kit_link in = kit_new_link(1, VMSIG_DIR_UP), out = kit_new_link(2, VMSIG_DIR_UP);
+    uint64_t put = 0, got = 0;
+    for (unsigned life = 1; life <= 12; life++) {
+        relay_args args = {.dies_in = life};
+        start_relay(&a, &in, &out, &args);
+        while (put < got + life)
+            kit_put_u64(&in, put++);
+        waitpid(a.pid, NULL, 0);
+        close(a.sock);
+        vmsig_bell_ring(in.data_bell);
+        vmsig_bell_ring(out.data_bell);
+        while (got < put)
+            kit_expect_u64(&out, got++);
+    }
+    start_relay(&a, &in, &out, NULL);
+    kit_put_u64(&in, put);
+    kit_expect_u64(&out, put);
     kit_stop(&a);
 }
 
@@ -218,17 +252,19 @@ Test(relay, takes_a_link_that_comes_while_it_runs_and_drains_one_that_goes) {
     kit_put_u64(&late, 1); /* before the peer is known */
     kit_peer(&a, &late, false);
     kit_expect_u64(&out, 1);
-    kill(a.pid, SIGSTOP);
-    kit_put_u64(&late, 2);
-    kit_put_u64(&late, 3);
+    for (uint64_t n = 2; n < 2 + KIT_SLOTS; n++) /* fills the output: what follows is held */
+        kit_put_u64(&late, n);
+    kit_put_u64(&late, 2 + KIT_SLOTS);
     Vmsig__Pb__Unlink unlink = VMSIG__PB__UNLINK__INIT;
     unlink.id = late.id;
     kit_send(&a, VMSIG__PB__TO_ACTOR__M_UNLINK, &unlink, NULL, 0);
-    kill(a.pid, SIGCONT);
-    kit_expect_u64(&out, 2);
-    kit_expect_u64(&out, 3);
-    kit_put_u64(&in, 4);
-    kit_expect_u64(&out, 4);
+    Vmsig__Pb__Probe probe = VMSIG__PB__PROBE__INIT; /* once it is answered, the unlinking was seen */
+    kit_send(&a, VMSIG__PB__TO_ACTOR__M_PROBE, &probe, NULL, 0);
+    kit_free(kit_expect(&a, VMSIG__PB__FROM_ACTOR__M_PROBE));
+    for (uint64_t n = 2; n <= 2 + KIT_SLOTS; n++)
+        kit_expect_u64(&out, n);
+    kit_put_u64(&in, 100);
+    kit_expect_u64(&out, 100);
     kit_stop(&a);
 }
 
@@ -253,7 +289,8 @@ Test(relay, a_poisoned_link_is_named_before_the_end) {
 Test(relay, one_that_does_not_drain_is_stopped_at_its_deadline) {
     kit_actor a = kit_sensor();
     kit_link in = kit_new_link(1, VMSIG_DIR_UP), out = kit_new_link(2, VMSIG_DIR_UP);
-    start_relay(&a, &in, &out, "slow");
+    relay_args args = {.slow_stop = true};
+    start_relay(&a, &in, &out, &args);
     kit_send_stop(&a, 30);
     kit_free(kit_expect(&a, VMSIG__PB__FROM_ACTOR__M_STOPPED));
     cr_expect_eq(kit_wait_exit(&a), 0);

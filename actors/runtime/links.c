@@ -191,6 +191,12 @@ static void drop_bells(vmsig_rt_link *k) {
     l->data_bell = l->room_bell = -1;
 }
 
+/* What the other side marked in its new page, asleep or in want of room, was not seen here until now: it is rung once,
+ * whether it has marked anything or not. */
+static void ring_peer(const vmsig_link *l) {
+    vmsig_bell_ring(l->output ? l->data_bell : l->room_bell);
+}
+
 /* Takes over both fds. */
 static int take_bells(vmsig_rt_link *k, int *fds) {
     drop_bells(k);
@@ -255,6 +261,7 @@ int vmsig_rt_link_peer(vmsig_rt *rt, const Vmsig__Pb__Peer *m, int *fds, int nfd
                       strerror(-err));
         return err;
     }
+    ring_peer(&k->l);
     rt->wake = true; /* what was published, or made room, before the bells were there */
     if (rt->ops->link_renewed)
         rt->ops->link_renewed(rt->self, &k->l);

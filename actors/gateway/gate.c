@@ -337,7 +337,7 @@ int vmsig_gate_take(vmsig_gate *g, uint16_t link, uint64_t position, const vmsig
 
 static void put_result(vmsig_gate *g, uint64_t session, uint64_t corr, uint32_t endpoint, vmsig_status status,
                        uint64_t detail) {
-    vmsig_result r = {.status = status, .detail = detail};
+    vmsig_result r = {.status = (int32_t)status, .detail = detail};
     vmsig_event ev = {.kind = VMSIG_EV_RESULT,
                       .source = VMSIG_SRC_SEAM,
                       .prio = VMSIG_PRIO_HIGH,
@@ -366,7 +366,7 @@ void vmsig_gate_answer(vmsig_gate *g, vmsig_inflight *e, vmsig_status status, ui
                               .corr = e->corr,
                               .cls = e->cls,
                               .kind = e->kind,
-                              .status = status,
+                              .status = (int32_t)status,
                               .detail = e->op};
     vmsig_gate_audit(g, &rec);
     vmsig_commands_free(&g->commands, &g->tx, e);

@@ -17,7 +17,7 @@ static vmsig_slot_told *tell(step *t, vmsig_slot_say say, uint32_t corr) {
 }
 
 static void result(step *t, vmsig_status status) {
-    tell(t, VMSIG_SAY_RESULT, t->in->corr)->status = status;
+    tell(t, VMSIG_SAY_RESULT, t->in->corr)->status = (int32_t)status;
 }
 
 /* ---- the steps that a transition is made of ---------------------------------------------------------- */
@@ -67,7 +67,7 @@ static void be_next(step *t) {
 
 static void deny(step *t, uint32_t corr, vmsig_status status, uint32_t holder) {
     vmsig_slot_told *told = tell(t, VMSIG_SAY_DENIED, corr);
-    told->status = status;
+    told->status = (int32_t)status;
     told->principal = holder;
 }
 

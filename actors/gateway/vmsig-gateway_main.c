@@ -1,0 +1,310 @@
+/* vmsig-gateway: the control gateway as an actor.
+ *
+ *   contexts ──rings──► gate ──► server ──socket──► controls
+ *            ◄─rings──
+ *
+ * options: owner (uid that may do everything where there is no grants file), quiet_ms, command_ms, grace_ms
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "actors/gateway/server.h"
+#include "actors/runtime/runtime.h"
+#include "rings/shm.h"
+
+#define RAM_DEADLINE_NS 1000000000u /* a RAM fd that was asked for */
+
+typedef struct ram {
+    uint32_t id;
+    int fd; /* -1 = none */
+    uint32_t asked_id;
+    uint64_t asked_ns; /* 0 = not asked */
+    bool late;         /* it was said */
+} ram;
+
+typedef struct gateway {
+    vmsig_rt *rt;
+    vmsig_state_head *state;
+    vmsig_gate *gate;
+    vmsig_server *server;
+    vmsig_timer *timer;
+    vmsig_grants grants;
+    bool has_grants;
+    uint64_t endpoint_mask;
+    const char *names[VMSIG_ENDPOINTS_MAX];
+    ram ram[VMSIG_ENDPOINTS_MAX];
+} gateway;
+
+/* ---- what the gate stands on --------------------------------------------------------------------------- */
+
+static uint64_t env_now(void *ud) {
+    (void)ud;
+    return vmsig_now_ns();
+}
+
+static uint32_t env_epoch(void *ud, uint32_t endpoint) {
+    return vmsig_rt_epoch(((gateway *)ud)->rt, endpoint);
+}
+
+static vmsig_fence_page *env_fences(void *ud) {
+    return vmsig_rt_own_fences(((gateway *)ud)->rt);
+}
+
+static void env_log(void *ud, const char *text) {
+    vmsig_rt_log(((gateway *)ud)->rt, "%s", text);
+}
+
+/* The link that takes an endpoint's commands. */
+static vmsig_link *down_link(gateway *g, uint32_t endpoint) {
+    unsigned n;
+    vmsig_link *const *links = vmsig_rt_links(g->rt, &n);
+    for (unsigned i = 0; i < n; i++)
+        if (links[i]->output && links[i]->dir == VMSIG_DIR_DOWN && (links[i]->endpoint_mask >> endpoint & 1))
+            return links[i];
+    return NULL;
+}
+
+static int env_command(void *ud, const vmsig_event *cmd) {
+    gateway *g = ud;
+    vmsig_link *l = down_link(g, cmd->endpoint);
+    if (!l)
+        return -ENOENT;
+    int err = vmsig_ring_put_event(&l->out, cmd);
+    if (err == -EAGAIN)
+        vmsig_rt_want_room(g->rt, l, VMSIG_SLOTS_MAX);
+    return err;
+}
+
+static uint64_t env_mark(void *ud, uint32_t endpoint) {
+    vmsig_link *l = down_link(ud, endpoint);
+    return l ? vmsig_origin(l->id, l->out.tail) : vmsig_origin(UINT16_MAX, 0);
+}
+
+static bool env_published(void *ud, uint64_t mark) {
+    gateway *g = ud;
+    unsigned n;
+    vmsig_link *const *links = vmsig_rt_links(g->rt, &n);
+    for (unsigned i = 0; i < n; i++)
+        if (links[i]->output && links[i]->id == vmsig_origin_link(mark))
+            return links[i]->old.tail > vmsig_origin_position(mark);
+    return false;
+}
+
+/* Asks once for a RAM fd that is not here. */
+static int env_ram(void *ud, uint32_t endpoint, uint32_t ram_id) {
+    gateway *g = ud;
+    ram *r = &g->ram[endpoint];
+    if (r->fd >= 0 && r->id == ram_id)
+        return r->fd;
+    if (r->asked_ns == 0 || r->asked_id != ram_id) {
+        r->asked_id = ram_id;
+        r->asked_ns = vmsig_now_ns();
+        r->late = false;
+        vmsig_rt_ask_ram(g->rt, endpoint, ram_id);
+    } else if (!r->late && vmsig_now_ns() - r->asked_ns > RAM_DEADLINE_NS) {
+        r->late = true;
+        vmsig_rt_log(g->rt, "the RAM fd of endpoint %u did not come within 1 s: controls have no memctx of it",
+                     endpoint);
+    }
+    return -1;
+}
+
+/* ---- boot ---------------------------------------------------------------------------------------------- */
+
+static uint64_t option_ms(gateway *g, const char *key) {
+    const char *v = vmsig_rt_option(g->rt, key);
+    return v ? strtoull(v, NULL, 10) * 1000000u : 0;
+}
+
+static int read_grants(gateway *g) {
+    const Vmsig__Pb__Boot *b = vmsig_rt_boot(g->rt);
+    vmsig_conf_error err;
+    g->has_grants = b->has_grants;
+    if (!b->has_grants)
+        return 0;
+    if (vmsig_grants_parse("grants", (const char *)b->grants.data, b->grants.len, g->names, &g->grants, &err) == 0)
+        return 0;
+    vmsig_rt_fail(g->rt, "%s", err.text);
+    return -EINVAL;
+}
+
+static int open_state(gateway *g) {
+    int fd = vmsig_rt_state_fd(g->rt);
+    long long bytes = fd < 0 ? -EBADF : vmsig_shm_size(fd);
+    bool fresh = false;
+    int err = bytes < 0 ? (int)bytes
+                        : vmsig_state_open(fd, VMSIG_GATE_KIND, VMSIG_GATE_VERSION, (size_t)bytes, &g->state, &fresh);
+    if (err) {
+        vmsig_rt_fail(g->rt, "cannot use its durable state: %s", strerror(-err));
+        return err;
+    }
+    vmsig_gate_env env = {.now = env_now,
+                          .epoch = env_epoch,
+                          .command = env_command,
+                          .mark = env_mark,
+                          .published = env_published,
+                          .ram = env_ram,
+                          .fences = env_fences,
+                          .log = env_log,
+                          .endpoint_mask = g->endpoint_mask,
+                          .quiet_ns = option_ms(g, "quiet_ms"),
+                          .command_ns = option_ms(g, "command_ms"),
+                          .grace_ns = option_ms(g, "grace_ms"),
+                          .ud = g};
+    err = vmsig_gate_new(g->state + 1, (size_t)bytes - sizeof *g->state, &env, &g->gate);
+    if (err)
+        vmsig_rt_fail(g->rt, "cannot set up the gate in %lld bytes of durable state: %s", bytes, strerror(-err));
+    else if (fresh)
+        vmsig_state_commit(g->state, VMSIG_GATE_KIND, VMSIG_GATE_VERSION, (size_t)bytes);
+    return err;
+}
+
+static int boot(void *self, vmsig_rt *rt) {
+    gateway *g = self;
+    g->rt = rt;
+    const Vmsig__Pb__Boot *b = vmsig_rt_boot(rt);
+    for (uint32_t i = 0; i < VMSIG_ENDPOINTS_MAX; i++)
+        g->ram[i].fd = -1;
+    for (size_t i = 0; i < b->n_endpoints; i++) {
+        uint32_t id = b->endpoints[i]->id;
+        if (id >= VMSIG_ENDPOINTS_MAX)
+            return -EINVAL;
+        g->endpoint_mask |= 1ull << id;
+        g->names[id] = b->endpoints[i]->name;
+    }
+    int err = read_grants(g);
+    return err ? err : open_state(g);
+}
+
+static void resume(void *self, vmsig_link *in, uint64_t *cursor) {
+    uint64_t seq;
+    vmsig_gate_accepted(((gateway *)self)->gate, in->id, cursor, &seq);
+}
+
+static void on_deadline(void *ud) {
+    (void)ud; /* the turn that follows does what is due */
+}
+
+static int start_server(gateway *g) {
+    const char *owner = vmsig_rt_option(g->rt, "owner");
+    vmsig_server_cfg cfg = {.loop = vmsig_rt_loop(g->rt),
+                            .gate = g->gate,
+                            .listen_fd = vmsig_rt_fd(g->rt, VMSIG__PB__FD_KIND__FD_LISTEN),
+                            .lineage = vmsig_rt_boot(g->rt)->lineage,
+                            .grants = g->has_grants ? &g->grants : NULL,
+                            .owner = owner ? (uint32_t)strtoul(owner, NULL, 10) : geteuid(),
+                            .endpoint_mask = g->endpoint_mask,
+                            .log = env_log,
+                            .ud = g};
+    memcpy(cfg.names, g->names, sizeof cfg.names);
+    if (cfg.listen_fd < 0) {
+        vmsig_rt_fail(g->rt, "was given no listening socket");
+        return -EBADF;
+    }
+    int err = vmsig_server_new(&cfg, &g->server);
+    if (err)
+        vmsig_rt_fail(g->rt, "cannot serve the control socket: %s", strerror(-err));
+    return err;
+}
+
+/* ---- traffic ------------------------------------------------------------------------------------------- */
+
+/* The peeked event, into the gate. An image that nobody packs is passed over: it takes its position and nothing else.
+ */
+static void take(gateway *g, vmsig_link *in) {
+    vmsig_image img;
+    vmsig_event ev;
+    uint64_t position, last_seq = 0;
+    uint32_t n = vmsig_ring_copy(&in->in, &img), len = 0;
+    const void *body = vmsig_ring_body(&in->in, &img, &len);
+    if (vmsig_image_unpack(&ev, &img) != 0)
+        ev = (vmsig_event){.dir = VMSIG_DIR_DOWN};
+    ev.payload = (void *)(uintptr_t)body;
+    ev.payload_len = len;
+    if (!vmsig_gate_accepted(g->gate, in->id, &position, &last_seq))
+        last_seq = 0;
+    ev.seq = vmsig_seq_near(last_seq, (uint32_t)ev.seq);
+    vmsig_gate_take(g->gate, in->id, in->in.cursor + n, &ev);
+}
+
+static unsigned consume(void *self, vmsig_link *in, unsigned budget) {
+    unsigned n = 0;
+    while (n < budget && vmsig_ring_peek(&in->in)) {
+        take(self, in);
+        vmsig_ring_advance(&in->in);
+        n++;
+    }
+    return n;
+}
+
+static void writable(void *self, vmsig_link *out) {
+    (void)out;
+    vmsig_server_retry(((gateway *)self)->server);
+}
+
+static void take_ram(void *self, uint32_t endpoint, uint32_t ram_id, int fd) {
+    gateway *g = self;
+    int mine = endpoint < VMSIG_ENDPOINTS_MAX ? fcntl(fd, F_DUPFD_CLOEXEC, 0) : -1;
+    if (mine < 0)
+        return;
+    ram *r = &g->ram[endpoint];
+    if (r->fd >= 0)
+        close(r->fd);
+    r->fd = mine;
+    r->id = ram_id;
+    r->asked_ns = 0;
+}
+
+static void turn(void *self) {
+    gateway *g = self;
+    if (!g->server)
+        return;
+    for (int round = 0; round < 4; round++) {
+        vmsig_gate_turn(g->gate);
+        vmsig_server_flush(g->server);
+        if (!vmsig_gate_busy(g->gate))
+            break;
+    }
+    vmsig_timer_set(g->timer, vmsig_gate_busy(g->gate) ? 1 : vmsig_gate_deadline(g->gate), 0);
+}
+
+static int start(void *self) {
+    gateway *g = self;
+    int err = vmsig_timer_new(vmsig_rt_loop(g->rt), on_deadline, g, &g->timer);
+    if (!err)
+        err = vmsig_gate_start(g->gate);
+    if (!err)
+        err = start_server(g);
+    if (!err)
+        turn(g);
+    return err;
+}
+
+/* Admission ends first; leases end with their connections, and the hosts are told to let go. */
+static void stop(void *self, uint64_t deadline_ns) {
+    gateway *g = self;
+    (void)deadline_ns;
+    vmsig_server_free(g->server);
+    g->server = NULL;
+    vmsig_gate_turn(g->gate);
+    vmsig_rt_stopped(g->rt);
+}
+
+static const vmsig_rt_ops ops = {
+    .boot = boot,
+    .resume = resume,
+    .start = start,
+    .consume = consume,
+    .writable = writable,
+    .ram = take_ram,
+    .turn = turn,
+    .stop = stop,
+};
+
+int main(void) {
+    static gateway self;
+    return vmsig_rt_main(&ops, &self); /* what it had lives in the state, or goes with the process */
+}

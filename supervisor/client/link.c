@@ -1,0 +1,254 @@
+/* link.c: the client's connection: Hello, Welcome, frames. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "supervisor/client/client_impl.h"
+
+#define PROTOCOL_VERSION 1u
+#define PAUSE_FIRST_NS   20000000u
+#define PAUSE_MAX_NS     200000000u
+#define WELCOME_NS       2000000000u
+#define FRAME_PAYLOAD    32768u /* larger payloads travel as a sealed memfd */
+#define FRAMES_PER_STEP  64
+
+/* ---- coming and going ---------------------------------------------------------------------------------- */
+
+void vmsig_client_watch(vmsig_client *c, bool out) {
+    struct epoll_event e = {.events = EPOLLIN | (out ? (uint32_t)EPOLLOUT : 0u), .data.fd = c->sock};
+    if (c->sock >= 0 && c->want_out != out)
+        epoll_ctl(c->epfd, EPOLL_CTL_MOD, c->sock, &e);
+    c->want_out = out;
+}
+
+static int send_hello(vmsig_client *c) {
+    const vmsig_sub *want = &c->cfg.sub;
+    bool all = want->source_mask == 0 && want->endpoint_mask == 0 && want->min_prio == 0;
+    Vmsig__Pb__Sub sub = VMSIG__PB__SUB__INIT;
+    Vmsig__Pb__Resume resume = VMSIG__PB__RESUME__INIT;
+    Vmsig__Pb__Hello hello = VMSIG__PB__HELLO__INIT;
+    Vmsig__Pb__ToGateway m = VMSIG__PB__TO_GATEWAY__INIT;
+    hello.version = PROTOCOL_VERSION;
+    hello.name = c->name;
+    hello.has_memctx = true;
+    hello.memctx = c->cfg.on_memctx != NULL;
+    if (!all) {
+        sub.has_source_mask = sub.has_endpoint_mask = sub.has_min_prio = true;
+        sub.source_mask = want->source_mask;
+        sub.endpoint_mask = want->endpoint_mask;
+        sub.min_prio = want->min_prio;
+        hello.sub = &sub;
+    }
+    if (c->session) {
+        resume.session = c->session;
+        resume.lineage = c->lineage;
+        resume.place = c->place;
+        resume.sseq = c->sseq;
+        hello.resume = &resume;
+    }
+    m.m_case = VMSIG__PB__TO_GATEWAY__M_HELLO;
+    m.hello = &hello;
+    return vmsig_frame_send(c->sock, &m.base, NULL, 0);
+}
+
+int vmsig_client_connect(vmsig_client *c) {
+    struct sockaddr_un sa = {.sun_family = AF_UNIX};
+    memcpy(sa.sun_path, c->path, sizeof sa.sun_path);
+    int sock = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (sock < 0)
+        return -errno;
+    struct epoll_event e = {.events = EPOLLIN, .data.fd = sock};
+    if (connect(sock, (const struct sockaddr *)&sa, sizeof sa) != 0 ||
+        epoll_ctl(c->epfd, EPOLL_CTL_ADD, sock, &e) != 0) {
+        int err = -errno;
+        close(sock);
+        return err;
+    }
+    c->sock = sock;
+    c->want_out = false;
+    int err = send_hello(c);
+    if (err) {
+        close(sock);
+        c->sock = -1;
+        return err;
+    }
+    c->phase = VMSIG_CLIENT_HELLO;
+    c->retry_ns = vmsig_client_now() + WELCOME_NS;
+    return 0;
+}
+
+void vmsig_client_disconnect(vmsig_client *c) {
+    bool was_open = c->phase == VMSIG_CLIENT_OPEN;
+    if (c->sock >= 0)
+        close(c->sock);
+    c->sock = -1;
+    c->want_out = false;
+    c->phase = VMSIG_CLIENT_AWAY;
+    if (was_open)
+        c->pause_ns = PAUSE_FIRST_NS;
+    else
+        c->pause_ns = c->pause_ns * 2 > PAUSE_MAX_NS ? PAUSE_MAX_NS : c->pause_ns * 2;
+    c->retry_ns = vmsig_client_now() + c->pause_ns;
+    for (int i = 0; i < c->pending_n; i++)
+        c->pending[i]->sent = false;
+    if (was_open && c->cfg.on_state)
+        c->cfg.on_state(c->cfg.user, VMSIG_CLIENT_GONE);
+}
+
+/* ---- frames out ---------------------------------------------------------------------------------------- */
+
+static int payload_fd(const vmsig_event *ev) {
+    int fd = memfd_create("vmsig-payload", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (fd < 0)
+        return -errno;
+    ssize_t n = write(fd, ev->payload, ev->payload_len); /* memory: all of it or nothing */
+    if (n == (ssize_t)ev->payload_len &&
+        fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) == 0)
+        return fd;
+    int err = n < 0 ? -errno : -EIO;
+    close(fd);
+    return err;
+}
+
+int vmsig_client_put(vmsig_client *c, const vmsig_event *ev) {
+    Vmsig__Pb__Command command = VMSIG__PB__COMMAND__INIT;
+    Vmsig__Pb__ToGateway m = VMSIG__PB__TO_GATEWAY__INIT;
+    int fd = -1, err = vmsig_event_to_pb(ev, &c->pb);
+    if (err)
+        return err;
+    if (ev->payload_len > FRAME_PAYLOAD) {
+        fd = payload_fd(ev);
+        if (fd < 0)
+            return fd;
+        c->pb.e.has_payload = false;
+        c->pb.e.has_payload_fd = true;
+        c->pb.e.payload_fd = ev->payload_len;
+    }
+    command.event = &c->pb.e;
+    m.m_case = VMSIG__PB__TO_GATEWAY__M_COMMAND;
+    m.command = &command;
+    err = vmsig_frame_send(c->sock, &m.base, &fd, fd >= 0);
+    if (fd >= 0)
+        close(fd);
+    return err == -ENOBUFS ? -EAGAIN : err;
+}
+
+/* ---- frames in ----------------------------------------------------------------------------------------- */
+
+static void take_welcome(vmsig_client *c, const Vmsig__Pb__Welcome *w) {
+    if (c->phase != VMSIG_CLIENT_HELLO)
+        return;
+    bool resumed = w->resumed && w->session == c->session;
+    c->grant = (vmsig_grant){.principal = w->grant->principal,
+                             .endpoint_mask = w->grant->endpoint_mask,
+                             .caps = w->grant->caps,
+                             .priority = w->grant->priority};
+    if (!resumed) {
+        if (w->lineage != c->lineage)
+            memset(c->epoch, 0, sizeof c->epoch);
+        c->session = w->session;
+        c->lineage = w->lineage;
+        c->place = 0;
+        c->sseq = 0;
+    }
+    c->phase = VMSIG_CLIENT_OPEN;
+    c->retry_ns = 0;
+    c->was_open = true;
+    vmsig_client_opened(c, resumed);
+}
+
+static int read_payload(uint32_t len, int fd, vmsig_event *ev) {
+    struct stat st;
+    if (fd < 0 || len > VMSIG_PAYLOAD_MAX || ev->payload || fstat(fd, &st) != 0 || st.st_size < (off_t)len)
+        return -EPROTO;
+    ev->payload = malloc(len);
+    if (!ev->payload)
+        return -ENOMEM;
+    ev->payload_len = len;
+    return pread(fd, ev->payload, len, 0) == (ssize_t)len ? 0 : -EPROTO;
+}
+
+/* 0, or -EPROTO: what the gateway says makes no sense; coming back and resuming puts it right. */
+static int take_event(vmsig_client *c, const Vmsig__Pb__Event *pb, int fd) {
+    vmsig_event ev;
+    int err = vmsig_event_from_pb(pb, &ev);
+    if (err)
+        return -EPROTO;
+    if (pb->payload_fd)
+        err = read_payload(pb->payload_fd, fd, &ev);
+    if (!err && pb->sseq != c->sseq + 1)
+        err = -EPROTO;
+    if (!err) {
+        c->sseq = pb->sseq;
+        bool twice = pb->place && pb->place <= c->place && !(ev.flags & VMSIG_EVF_SNAPSHOT) &&
+                     ev.kind != VMSIG_EV_SNAPSHOT_END && ev.kind != VMSIG_EV_LOST;
+        if (pb->place > c->place)
+            c->place = pb->place;
+        if (!twice)
+            vmsig_client_take(c, &ev, ev.kind == VMSIG_EV_MEMCTX ? fd : -1);
+    }
+    free(ev.payload);
+    return err;
+}
+
+static int take_frame(vmsig_client *c, const Vmsig__Pb__ToControl *m, const int *fds, int nfds) {
+    int err = 0;
+    switch (m->m_case) {
+    case VMSIG__PB__TO_CONTROL__M_WELCOME:
+        take_welcome(c, m->welcome);
+        break;
+    case VMSIG__PB__TO_CONTROL__M_REFUSED:
+        vmsig_client_fail(c, EACCES, "the gateway at %s refuses: this control %s", c->path, m->refused->why);
+        c->refused = true;
+        err = -EACCES;
+        break;
+    case VMSIG__PB__TO_CONTROL__M_EVENTS:
+        for (size_t i = 0; i < m->events->n_event && !err; i++)
+            err = take_event(c, m->events->event[i], nfds == 1 ? fds[0] : -1);
+        break;
+    case VMSIG__PB__TO_CONTROL__M_GRANT:
+        c->grant = (vmsig_grant){.principal = m->grant->principal,
+                                 .endpoint_mask = m->grant->endpoint_mask,
+                                 .caps = m->grant->caps,
+                                 .priority = m->grant->priority};
+        break;
+    default: /* of a newer gateway */
+        break;
+    }
+    return err;
+}
+
+void vmsig_client_read(vmsig_client *c) {
+    for (int i = 0; i < FRAMES_PER_STEP && c->sock >= 0; i++) {
+        int rc = vmsig_frame_recv(c->sock, &c->frame);
+        if (rc == -EAGAIN)
+            return;
+        if (rc <= 0) {
+            /* A reset is reported before the last words: they may still be there. */
+            rc = vmsig_frame_recv(c->sock, &c->frame);
+            if (rc <= 0) {
+                vmsig_client_disconnect(c);
+                return;
+            }
+        }
+        int fds[VMSIG_FRAME_FDS_MAX], nfds = c->frame.nfds;
+        memcpy(fds, c->frame.fds, sizeof fds);
+        Vmsig__Pb__ToControl *m = vmsig_frame_unpack(&c->frame, &vmsig__pb__to_control__descriptor);
+        int err = m ? take_frame(c, m, fds, nfds) : -EPROTO;
+        if (m)
+            vmsig__pb__to_control__free_unpacked(m, NULL);
+        for (int k = 0; k < nfds; k++)
+            close(fds[k]);
+        if (err) {
+            vmsig_client_disconnect(c);
+            return;
+        }
+    }
+}

@@ -40,6 +40,8 @@ static int send_welcome(vmsig_conn *c, const vmsig_gate_session *session) {
     w.lineage = cfg->lineage;
     w.resumed = session->resumed;
     w.grant = &grant;
+    w.has_place = true;
+    w.place = session->place;
     w.endpoints = list;
     for (uint32_t i = 0; i < VMSIG_ENDPOINTS_MAX; i++) {
         if (!(covered >> i & 1))
@@ -69,6 +71,7 @@ static void take_hello(vmsig_conn *c, const Vmsig__Pb__Hello *h) {
     if (h->resume && h->resume->lineage == s->cfg.lineage) {
         session.id = h->resume->session;
         session.place = h->resume->place;
+        session.snapshot = h->resume->snapshot;
     }
     int id = vmsig_gate_attach_session(s->cfg.gate, &vmsig_conn_ops, c, &session);
     if (id < 0) {

@@ -435,9 +435,11 @@ int vmsig_gate_attach(vmsig_gate *g, const vmsig_control_ops *ops, void *ctl) {
 }
 
 /* Goes on behind `place`; what was trimmed meanwhile is told as lost, for all that the session knows. */
-static void resume_at(vmsig_gate *g, vmsig_gate_control *c, uint64_t place) {
+static void resume_at(vmsig_gate *g, vmsig_gate_control *c, uint64_t place, bool snapshot) {
     uint64_t oldest = vmsig_log_oldest(&g->log);
     c->phase = VMSIG_PHASE_LIVE;
+    if (snapshot)
+        vmsig_gate_join(c, place, NULL);
     c->last_place = place;
     c->cursor = vmsig_log_seek(&g->log, place);
     if (oldest > place + 1)
@@ -456,8 +458,9 @@ int vmsig_gate_attach_session(vmsig_gate *g, const vmsig_control_ops *ops, void 
         return id;
     session->id = c->session->id;
     session->resumed = s != NULL;
-    if (s && session->place)
-        resume_at(g, c, session->place);
+    if (s)
+        resume_at(g, c, session->place, session->snapshot);
+    session->place = c->last_place;
     wake(g);
     return id;
 }

@@ -81,7 +81,8 @@ int vmsig_gate_attach(vmsig_gate *g, const vmsig_control_ops *ops, void *ctl);
 /* The same with a session that outlives the connection, of a peer whose corr grows. */
 typedef struct vmsig_gate_session {
     uint64_t id;    /* in: the one to resume, 0 = a new one; out: the one that it has */
-    uint64_t place; /* the last place seen; 0 = start anew with the retained set */
+    uint64_t place; /* in, to resume: the last place seen; out: what comes live comes after it */
+    bool snapshot;  /* in: the retained set as of that place was not seen to its end: it comes again */
     uint32_t uid;   /* whose; another's cannot be resumed */
     bool resumed;   /* out */
 } vmsig_gate_session;

@@ -199,6 +199,7 @@ static void take_lost(vmsig_client *c, const vmsig_event *ev) {
     memcpy(&lost, ev->inln, sizeof lost);
     if (lost.why != VMSIG_LOST_WINDOW)
         return;
+    c->snapshot = true; /* it comes again */
     for (int i = 0; i < c->pending_n; i++)
         c->pending[i]->sent = false;
     vmsig_client_push(c);
@@ -221,6 +222,9 @@ void vmsig_client_take(vmsig_client *c, vmsig_event *ev, int fd) {
         break;
     case VMSIG_EV_LOST:
         take_lost(c, ev);
+        break;
+    case VMSIG_EV_SNAPSHOT_END:
+        c->snapshot = false;
         break;
     default:
         break;

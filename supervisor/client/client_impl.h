@@ -45,6 +45,7 @@ struct vmsig_client {
     bool refused; /* by the gateway, with a reason: to be told by the next step */
     uint64_t retry_ns, pause_ns;
     uint64_t session, lineage, place, sseq;
+    bool snapshot; /* the retained set was not seen to its end */
     vmsig_grant grant;
     uint64_t next_corr;
     uint32_t epoch[VMSIG_ENDPOINTS_MAX]; /* newest seen */

@@ -51,6 +51,8 @@ static int send_hello(vmsig_client *c) {
         resume.lineage = c->lineage;
         resume.place = c->place;
         resume.sseq = c->sseq;
+        resume.has_snapshot = true;
+        resume.snapshot = c->snapshot;
         hello.resume = &resume;
     }
     m.m_case = VMSIG__PB__TO_GATEWAY__M_HELLO;
@@ -155,8 +157,9 @@ static void take_welcome(vmsig_client *c, const Vmsig__Pb__Welcome *w) {
             memset(c->epoch, 0, sizeof c->epoch);
         c->session = w->session;
         c->lineage = w->lineage;
-        c->place = 0;
+        c->place = w->place;
         c->sseq = 0;
+        c->snapshot = true;
     }
     c->phase = VMSIG_CLIENT_OPEN;
     c->retry_ns = 0;

@@ -1,0 +1,146 @@
+"""kill -9, role by role, under a control that stays connected."""
+import os
+import signal
+import sys
+import time
+
+from lab import Lab, expect, main, until
+from topologies import PLAIN
+
+
+def come_back(lab, victim):
+    """Kills an actor and waits for the next incarnation. How long it took is printed, not judged."""
+    before = lab.actor(victim)
+    start = time.monotonic()
+    os.kill(before["pid"], signal.SIGKILL)
+
+    def back():
+        a = lab.actor(victim)
+        return a["state"] == "ready" and a["pid"] != before["pid"]
+
+    until(lambda: f"{victim} is back: {lab.actor(victim)}", back)
+    print(f"# {victim} is back after {(time.monotonic() - start) * 1000:.0f} ms", flush=True)
+    lab.note_pids()
+
+
+def flow_on(lab):
+    seen = len(lab.events())
+    until("events flow on to the same control", lambda: len(lab.events()) > seen + 10)
+
+
+def kill_one(build, victim, reconnects=False):
+    with Lab(build) as lab:
+        lab.up(PLAIN)
+        lab.tap("--source", "8")
+        until("the first events", lambda: len(lab.events()) > 10)
+        others = {a["name"]: a["pid"] for a in lab.status()["actors"] if a["name"] != victim}
+        come_back(lab, victim)
+        flow_on(lab)
+        a = lab.actor(victim)
+        expect(a["restarts"] == 1, f"{victim}: {a['restarts']} restarts")
+        expect("signal 9" in a["last_exit"], f"last exit: {a['last_exit']}")
+        for name, pid in others.items():
+            a = lab.actor(name)
+            expect(a["pid"] == pid and a["restarts"] == 0, f"{name} was restarted too")
+        told = lab.read("tap.err")
+        expect(("reconnected" in told) == reconnects, f"the control says: {told or 'nothing'}")
+        seqs = [e["seq"] for e in lab.events()]
+        expect(seqs == sorted(set(seqs)), "seq does not grow strictly")
+        lab.end()
+
+
+def check_a_sensor_comes_back(build):
+    kill_one(build, "beat")
+
+
+def check_the_context_comes_back(build):
+    kill_one(build, "ctx")
+
+
+def check_the_host_adapter_comes_back(build):
+    kill_one(build, "box")
+
+
+def check_the_gateway_comes_back_and_the_control_with_it(build):
+    kill_one(build, "gate", reconnects=True)
+
+
+def counts(events):
+    """The count in each tick's body."""
+    return [int.from_bytes(bytes.fromhex(e["body"]["hex"]), sys.byteorder) for e in events if e["kind_number"] == 64]
+
+
+def nothing_lost(build, victim):
+    with Lab(build) as lab:
+        lab.up(PLAIN)
+        lab.tap("--source", "8")
+        until("the first events", lambda: len(lab.events()) > 10)
+        for _ in range(3):
+            come_back(lab, victim)
+            flow_on(lab)
+        got = counts(lab.events())
+        expect(got == list(range(got[0], got[0] + len(got))), f"a gap or a duplicate in the counts: {got}")
+        lab.end()
+
+
+def check_no_event_is_lost_or_doubled_by_the_death_of_the_context(build):
+    nothing_lost(build, "ctx")
+
+
+def check_no_event_is_lost_or_doubled_by_the_death_of_the_gateway(build):
+    nothing_lost(build, "gate")
+
+
+def check_the_death_of_the_host_adapter_moves_the_epoch_and_others_do_not(build):
+    with Lab(build) as lab:
+        lab.up(PLAIN)
+        epoch = lab.status()["endpoints"][0]["epoch"]
+        for victim in ("beat", "ctx", "gate"):
+            come_back(lab, victim)
+        expect(lab.status()["endpoints"][0]["epoch"] == epoch, "another actor's death moved the epoch")
+        come_back(lab, "box")
+        until("a new epoch", lambda: lab.status()["endpoints"][0]["epoch"] > epoch)
+        r = lab.vmsig("send", "--name", "lab", "box", "key", "a")
+        expect(r.returncode == 0, f"a key after that: {r.stdout} {r.stderr}")
+        lab.end()
+
+
+def check_the_supervisor_comes_back_and_the_actors_stay(build):
+    with Lab(build) as lab:
+        lab.up(PLAIN)
+        lab.tap("--source", "8")
+        before = lab.status()
+        os.kill(before["pid"], signal.SIGKILL)
+
+        def back():
+            s = lab.try_status()
+            return s and s["pid"] != before["pid"] and s["state"] == "running" and s
+
+        after = until("a new supervisor", back)
+        lab.note_pids()
+        expect([a["pid"] for a in after["actors"]] == [a["pid"] for a in before["actors"]], "actors were restarted")
+        flow_on(lab)
+        come_back(lab, "ctx")
+        flow_on(lab)
+        lab.end()
+
+
+def check_too_many_deaths_end_the_topology_as_failed(build):
+    with Lab(build) as lab:
+        lab.up(PLAIN + "  - {name: weak, kind: sensor, exec: vmsig-sensor, endpoint: box, source: 10, "
+               "args: [--pipe, sleep, \"1000\"]}\n")
+        while lab.front.poll() is None:
+            s = lab.try_status()
+            weak = s and next(a for a in s["actors"] if a["name"] == "weak")
+            if weak and weak["pid"] > 0:
+                lab.pids.add(weak["pid"])
+                try:
+                    os.kill(weak["pid"], signal.SIGKILL)
+                except ProcessLookupError:
+                    pass
+        lab.ended(3)
+        expect("weak" in lab.read("up.err"), lab.read("up.err")[-300:])
+
+
+if __name__ == "__main__":
+    main()

@@ -76,7 +76,7 @@ int vmsig_client_connect(vmsig_client *c) {
     c->sock = sock;
     c->want_out = false;
     int err = send_hello(c);
-    if (err) {
+    if (err && err != -EPIPE && err != -ECONNRESET) { /* these: refused at once, and why is there to be read */
         close(sock);
         c->sock = -1;
         return err;

@@ -93,5 +93,7 @@ void bench_line_answer(void *page, uint64_t n);
 
 /* One hop over one ring, between two processes. */
 void bench_hop(const bench_options *o);
+/* The transfer context as a library. */
+void bench_ctx(const bench_options *o);
 
 #endif

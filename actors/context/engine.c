@@ -239,8 +239,8 @@ static bool lost_joins(const vmsig_engine *e, uint32_t idx, uint8_t why, uint32_
 }
 
 /* What the LOST of a refused candidate is stamped with: after EPOCH_END nothing of that epoch may come. */
-static uint32_t refused_epoch(const vmsig_engine *e, const vmsig_step *s, const vmsig_entry *cand) {
-    return s->why == VMSIG_LOST_EPOCH && e->ep[cand->endpoint].gate == 0 ? 0 : cand->epoch;
+static uint32_t refused_epoch(const vmsig_step *s, const vmsig_entry *cand) {
+    return s->why == VMSIG_LOST_EPOCH ? 0 : cand->epoch;
 }
 
 static int plan_refuse(const vmsig_engine *e, const vmsig_entry *cand, vmsig_lost_why why, vmsig_step *s) {
@@ -248,7 +248,7 @@ static int plan_refuse(const vmsig_engine *e, const vmsig_entry *cand, vmsig_los
     s->op = VMSIG_OP_REFUSE;
     s->why = (uint8_t)why;
     s->n = 1;
-    s->joined = w->state != FLOW_IDLE && lost_joins(e, w->tail, s->why, refused_epoch(e, s, cand));
+    s->joined = w->state != FLOW_IDLE && lost_joins(e, w->tail, s->why, refused_epoch(s, cand));
     s->fresh = s->joined ? VMSIG_NONE : vmsig_engine_blank(e);
     s->idx[0] = s->joined ? w->tail : s->fresh;
     release_of(s, cand);
@@ -400,8 +400,8 @@ static void result_fresh(const vmsig_engine *e, const vmsig_step *s, const vmsig
     dst->deadline = s->deadline;
     dst->span = 0;
     dst->flags_prio = (uint8_t)((dst->flags_prio & ~(MADE_HERE | 7u)) | prio);
-    /* Late, it is of no epoch: EPOCH_END has been told already. */
-    if ((kind_bits[dst->kind] & KIND_UNSTAMPS) && dst->epoch <= ep->ended && ep->gate == 0)
+    /* Late, it is of no epoch: EPOCH_END has been told, or must not wait for it. */
+    if ((kind_bits[dst->kind] & KIND_UNSTAMPS) && dst->epoch <= ep->ended)
         dst->epoch = 0;
 }
 
@@ -445,7 +445,7 @@ void vmsig_engine_result(const vmsig_engine *e, const vmsig_step *s, uint32_t k,
         if (s->joined)
             lost_extend(dst, s->seq, cand->merged);
         else
-            lost_make(dst, cand, s->seq, s->seq, vmsig_engine_prio(e, cand), refused_epoch(e, s, cand), s->why);
+            lost_make(dst, cand, s->seq, s->seq, vmsig_engine_prio(e, cand), refused_epoch(s, cand), s->why);
         break;
     case VMSIG_OP_OLDEST:
         if (k + 1 == s->n) {
@@ -480,14 +480,15 @@ static void index_fresh(vmsig_engine *e, uint32_t idx, uint32_t f) {
         gate_open_next(e, n->endpoint);
 }
 
-/* The victim's stored value is a LOST, or free; what it was is known from the step alone. */
+/* The victim's stored value is a LOST, or free: in both its channel and class still stand. Its class may be another than
+ * the candidate's. */
 static void index_victim(vmsig_engine *e, const vmsig_step *s) {
     const vmsig_entry *v = &e->entries[s->victim];
-    uint32_t channel = vmsig_entry_channel(v);
-    if (s->flow < FLOW_EXPRESS && flow_class(s->flow) != VMSIG_PRIO_URGENT)
+    uint32_t channel = vmsig_entry_channel(v), prio = vmsig_entry_prio(v), f = flow_of(channel, prio);
+    flow *w = &e->flows[f];
+    if (prio != VMSIG_PRIO_URGENT)
         e->quota[channel]--;
     if (s->joined) {
-        flow *w = &e->flows[s->flow];
         bool old = is_old(&e->ep[v->endpoint], v);
         e->entries[s->prev].next = v->next;
         if (w->tail == s->victim)
@@ -496,8 +497,8 @@ static void index_victim(vmsig_engine *e, const vmsig_step *s) {
         if (old)
             old_gone(e, v->endpoint);
     }
-    if (e->flows[s->flow].head == s->victim)
-        flow_rejudge(e, s->flow);
+    if (w->head == s->victim)
+        flow_rejudge(e, f);
 }
 
 void vmsig_engine_index(vmsig_engine *e, const vmsig_step *s) {

@@ -174,6 +174,29 @@ static uint32_t find_old(const vmsig_engine *e, const endpoint_state *ep, uint32
     return VMSIG_NONE;
 }
 
+/* What still lies behind events of the next epoch, which wait for EPOCH_END in their turn, is told without an epoch.
+ * One store each, which may be done again. */
+static void unstamp_gated(vmsig_engine *e, uint32_t endpoint, uint32_t f) {
+    bool gated = false;
+    uint32_t i = e->flows[f].state != FLOW_IDLE ? e->flows[f].head : VMSIG_NONE;
+    for (; i != VMSIG_NONE; i = e->entries[i].next) {
+        vmsig_entry *n = &e->entries[i];
+        gated = gated || n->epoch > e->ep[endpoint].gate;
+        if (!gated || !is_old(&e->ep[endpoint], n))
+            continue;
+        n->epoch = 0;
+        old_gone(e, endpoint);
+    }
+}
+
+static void expired_all(vmsig_engine *e, uint32_t endpoint) {
+    uint32_t first = endpoint * VMSIG_SOURCES_MAX * 4u;
+    for (uint32_t f = first; f < first + VMSIG_SOURCES_MAX * 4u; f++)
+        unstamp_gated(e, endpoint, f);
+    unstamp_gated(e, endpoint, FLOW_EXPRESS + endpoint);
+    e->expiring &= ~(1ull << endpoint); /* the rest goes out at once */
+}
+
 static uint32_t pick_expired(vmsig_engine *e) {
     while (e->expiring != 0) {
         uint32_t endpoint = (uint32_t)__builtin_ctzll(e->expiring);
@@ -183,7 +206,7 @@ static uint32_t pick_expired(vmsig_engine *e) {
             if (i != VMSIG_NONE)
                 return i;
         }
-        e->expiring &= ~(1ull << endpoint); /* what is left of it goes out at once */
+        expired_all(e, endpoint);
     }
     return VMSIG_NONE;
 }

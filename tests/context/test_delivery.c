@@ -558,6 +558,10 @@ Test(epoch, end_follows_what_is_delivered_and_precedes_the_next) {
     cr_expect_eq(put_epoch(c, 64, 6, 1), 1, "too late");
     expect_next(c, 64, 1);
     expect_next(c, 64, 2);
+    expect_next(c, VMSIG_EV_EPOCH_END, 3);
+    expect_next(c, VMSIG_EV_MEMCTX_INVALID, 5);
+    expect_next(c, 64, 4);
+    expect_lost(c, 6, 6, 1, VMSIG_LOST_EPOCH);
     expect_none(c);
     vmsig_ctx_free(c);
 }

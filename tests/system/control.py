@@ -52,15 +52,12 @@ def check_every_command_has_a_result(build):
         lab.end()
 
 
-def check_the_example_controls_do_what_they_say(build):
+def check_the_example_control_does_what_it_says(build):
     with Lab(build) as lab:
-        folder = os.path.join(lab.build, "examples")
-        programs = [p for p in sorted(os.listdir(folder)) if "." not in p] if os.path.isdir(folder) else []
-        expect(programs, "docs/examples has no program")
         lab.up(PLAIN)
-        for program in programs:
-            code = lab.start(program, [os.path.join(folder, program), "lab"]).wait(30)
-            expect(code == 0, f"{program}: {code}: {lab.read(program + '.out')} {lab.read(program + '.err')}")
+        code = lab.start("example", [os.path.join(lab.build, "examples", "press-key"), "lab"]).wait(30)
+        told = lab.read("example.out") + lab.read("example.err")
+        expect(code == 0 and "the key is down in the guest" in told, f"{code}: {told}")
         lab.end()
 
 

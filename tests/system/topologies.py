@@ -8,7 +8,7 @@ actors:
   - {name: gate, kind: gateway}
   - {name: beat, kind: sensor, exec: vmsig-sensor-tick, endpoint: box, source: 8, args: [--hz, "50"]}
   - {name: watch, kind: sensor, exec: vmsig-sensor-memwatch, endpoint: box, source: 9, memctx: true,
-     args: [--phys, "0x2000:8"]}
+     args: [--phys, "0x2008:8"]}
 """
 
 TWO = """\

@@ -86,6 +86,11 @@ const vmsig_need *vmsig_need_of(const vmsig_event *cmd) {
     }
 }
 
+vmsig_status vmsig_refusal(int error) {
+    bool not_now = error == EAGAIN || error == EBUSY || error == ENOTCONN || error == ENODEV || error == EIO;
+    return not_now ? VMSIG_UNAVAILABLE : VMSIG_INVALID;
+}
+
 uint32_t vmsig_lease_cap(uint32_t cls) {
     const vmsig_need *n = lookup(VMSIG_CMD_LEASE, cls);
     return n ? n->cap : 0;

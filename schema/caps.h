@@ -26,6 +26,9 @@ extern const size_t vmsig_needs_n;
  * lengths, choices, ranges; not at epoch, token or what the sender may. */
 const vmsig_need *vmsig_need_of(const vmsig_event *cmd);
 
+/* What a command is answered that a source (vmsig_source_ops) refused with this errno. */
+vmsig_status vmsig_refusal(int error);
+
 /* The capability that the lease of a class takes; 0 = no such class. */
 uint32_t vmsig_lease_cap(uint32_t cls);
 

@@ -56,10 +56,6 @@ static vmsig_status gate_for(const vmsig_core *core, const vmsig_event *cmd) {
     return allowed ? VMSIG_OK : VMSIG_FENCED;
 }
 
-static vmsig_status refusal(int error) {
-    return error == EAGAIN || error == ENOTCONN || error == EIO ? VMSIG_UNAVAILABLE : VMSIG_INVALID;
-}
-
 static void to_source(vmsig_core *core, vmsig_core_source *s, const vmsig_event *cmd) {
     vmsig_status status = gate_for(core, cmd);
     if (status != VMSIG_OK) {
@@ -72,7 +68,7 @@ static void to_source(vmsig_core *core, vmsig_core_source *s, const vmsig_event 
     bool answered = s->answering == 0 && cmd->corr != 0;
     s->answering = 0;
     if (rc < 0)
-        vmsig_core_answer(core, cmd, refusal(errno), 0);
+        vmsig_core_answer(core, cmd, vmsig_refusal(errno), 0);
     else if (rc == 0 && !answered)
         vmsig_core_answer(core, cmd, VMSIG_OK, 0);
 }

@@ -5,11 +5,13 @@
 #include <sysexits.h>
 
 #include "actors/runtime/actor.h"
+#include "schema/caps.h"
 
 typedef struct running {
     vmsig_actor *actor;
     const vmsig_source_ops *ops;
     void *src;
+    uint64_t answering; /* corr of the command that it is handed now, 0 = none; its RESULT clears it */
 } running;
 
 /* ---- up ---------------------------------------------------------------------------------------------- */
@@ -24,6 +26,8 @@ static int emit(void *token, vmsig_event *ev) {
         ev->source = (uint8_t)b->source;
     }
     ev->dir = VMSIG_DIR_UP;
+    if (ev->kind == VMSIG_EV_RESULT && ev->corr == r->answering)
+        r->answering = 0;
     if (vmsig_actor_emit(r->actor, ev) < 0)
         return -1;
     free(ev->payload); /* it is on the ring now */
@@ -46,7 +50,7 @@ static void on_readable(vmsig_actor *a, void *ud) {
 
 /* ---- down -------------------------------------------------------------------------------------------- */
 
-static void refuse(vmsig_actor *a, const vmsig_event *command, vmsig_status status) {
+static void answer(vmsig_actor *a, const vmsig_event *command, vmsig_status status) {
     vmsig_event ev = {.kind = VMSIG_EV_RESULT,
                       .dir = VMSIG_DIR_UP,
                       .endpoint = command->endpoint,
@@ -66,10 +70,19 @@ static void on_event(vmsig_actor *a, const vmsig_event *ev, void *ud) {
     running *r = ud;
     if (!is_command(ev)) /* news of an epoch: the memctx tells a source all it needs */
         return;
-    if (!r->ops->command)
-        refuse(a, ev, VMSIG_UNAVAILABLE);
-    else if (r->ops->command(r->src, ev) < 0)
-        refuse(a, ev, VMSIG_INVALID);
+    if (!r->ops->command) {
+        answer(a, ev, VMSIG_UNAVAILABLE);
+        return;
+    }
+    r->answering = ev->corr;
+    errno = 0;
+    int rc = r->ops->command(r->src, ev);
+    bool answered = r->answering == 0 && ev->corr != 0;
+    r->answering = 0;
+    if (rc < 0)
+        answer(a, ev, vmsig_refusal(errno));
+    else if (rc == 0 && !answered)
+        answer(a, ev, VMSIG_OK);
 }
 
 static void on_memctx(vmsig_actor *a, const vmsig_event *ev, int fd, void *ud) {

@@ -276,9 +276,14 @@ Test(sensors, a_source_takes_a_command_or_it_is_answered_for_it) {
     cr_expect_eq(kit_u64(&ev), 11);
     cr_expect_eq(ev.payload_len, 500);
     free(ev.payload);
+    vmsig_result result;
+    cr_assert_eq(kit_next(&out, &ev), 1);
+    memcpy(&result, ev.inln, sizeof(result));
+    cr_expect_eq(ev.kind, VMSIG_EV_RESULT);
+    cr_expect_eq(ev.corr, 11);
+    cr_expect_eq(result.status, VMSIG_OK);
     put_command(&in, VMSIG_CMD_VM, 12);
     cr_assert_eq(kit_next(&out, &ev), 1);
-    vmsig_result result;
     memcpy(&result, ev.inln, sizeof(result));
     cr_expect_eq(ev.kind, VMSIG_EV_RESULT);
     cr_expect_eq(ev.corr, 12);

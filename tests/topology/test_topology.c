@@ -117,8 +117,8 @@ Test(topology, the_sample_is_resolved) {
     const vmsig_topo_link *down = link_of(t, "ctx", "tiny", VMSIG_DIR_DOWN);
     cr_expect_eq(down->accepts, 0x1f);
     cr_expect(!down->memctx);
-    cr_expect_eq(down->slots, 4096);
-    cr_expect_eq(down->arena_bytes, 1u << 20);
+    cr_expect_eq(down->slots, 1024);
+    cr_expect_eq(down->arena_bytes, 32u << 10);
     cr_expect_eq(down->endpoint_mask, 1);
     down = link_of(t, "ctx", "eyes", VMSIG_DIR_DOWN);
     cr_expect(down->memctx);
@@ -257,7 +257,7 @@ Test(topology, a_written_link_resizes_the_one_that_follows) {
                                   "  - {from: gate, to: ctx, slots: 32, dir: down}\n");
     cr_expect_str_eq(links(t), "vm>ctx ctx<vm ctx>gate gate<ctx");
     cr_expect_eq(link_of(t, "vm", "ctx", VMSIG_DIR_UP)->slots, 16);
-    cr_expect_eq(link_of(t, "vm", "ctx", VMSIG_DIR_UP)->arena_bytes, 1u << 20);
+    cr_expect_eq(link_of(t, "vm", "ctx", VMSIG_DIR_UP)->arena_bytes, 32u << 10);
     cr_expect_eq(link_of(t, "ctx", "vm", VMSIG_DIR_DOWN)->arena_bytes, 8192);
     cr_expect_eq(link_of(t, "gate", "ctx", VMSIG_DIR_DOWN)->slots, 32);
     vmsig_topology_free(t);

@@ -315,6 +315,14 @@ static const vmsig_event *told_as_lost(vmsig_gate *g, const vmsig_event *ev) {
     return l;
 }
 
+/* The invalidation that the gate has told already. */
+static bool told_already(vmsig_gate *g, const vmsig_event *ev) {
+    uint64_t bit = 1ull << ev->endpoint;
+    if (ev->kind == VMSIG_EV_MEMCTX)
+        g->voided &= ~bit;
+    return ev->kind == VMSIG_EV_MEMCTX_INVALID && (g->voided & bit);
+}
+
 int vmsig_gate_take(vmsig_gate *g, uint16_t link, uint64_t position, const vmsig_event *ev) {
     bool good = from_a_context(ev);
     if (good && vmsig_log_need(ev) > vmsig_log_max(&g->log) - SMALL_RECORDS)
@@ -326,7 +334,7 @@ int vmsig_gate_take(vmsig_gate *g, uint16_t link, uint64_t position, const vmsig
         g->refused++;
     else if (ev->kind == VMSIG_EV_RESULT)
         take_result(g, ev);
-    else
+    else if (!told_already(g, ev))
         vmsig_gate_put(g, 0, ev);
     accept_position(g, link, position, ev->seq);
     vmsig_gate_commit(g);

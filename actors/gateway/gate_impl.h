@@ -97,8 +97,9 @@ struct vmsig_gate {
     uint64_t fences_dirty[VMSIG_LEASE_CLASSES]; /* slots whose fence word is to be set: endpoint masks */
     uint64_t lines_due;                         /* endpoints whose lines are to be seen to */
     uint64_t asks_due;                          /* endpoints with a FENCE to send */
-    uint64_t place;                             /* of the event that is being delivered */
-    uint64_t refused;                           /* events that no context sends */
+    uint64_t voided;  /* endpoints whose memctx the gate has told to be void: the host's own word comes too late */
+    uint64_t place;   /* of the event that is being delivered */
+    uint64_t refused; /* events that no context sends */
     bool started, turning, again;
     bool retained_full; /* it was said */
     /* delivery's; what is being sent or taken; trimming's */

@@ -21,9 +21,27 @@ static void mark_commands(vmsig_gate *g, uint32_t endpoint, uint32_t epoch) {
     }
 }
 
+/* Holders of a memctx learn at once that it is void: its host, if it died, cannot tell them. */
+static void void_memctx(vmsig_gate *g, uint32_t endpoint, uint32_t epoch) {
+    const vmsig_retained_entry *e = vmsig_retained_find(g->retained, endpoint, VMSIG_SRC_MEMCTX, VMSIG_EV_MEMCTX);
+    if (!e || e->epoch == epoch || vmsig_gate_begin(g, 0))
+        return;
+    vmsig_event ev = {.kind = VMSIG_EV_MEMCTX_INVALID,
+                      .source = VMSIG_SRC_MEMCTX,
+                      .prio = VMSIG_PRIO_URGENT,
+                      .endpoint = endpoint,
+                      .epoch = epoch ? epoch : e->epoch + 1, /* all before it is void */
+                      .merged = 1,
+                      .ts_ns = vmsig_gate_now(g)};
+    vmsig_gate_put(g, 0, &ev);
+    vmsig_gate_commit(g);
+    g->voided |= 1ull << endpoint;
+}
+
 static void epoch_moved(vmsig_gate *g, uint32_t endpoint, uint32_t epoch) {
     for (uint32_t cls = 0; cls < VMSIG_LEASE_CLASSES; cls++)
         vmsig_gate_slot_event(g, endpoint, cls, VMSIG_SLOT_EPOCH, 0);
+    void_memctx(g, endpoint, epoch);
     mark_commands(g, endpoint, epoch);
     vmsig_audit_record rec = {.what = VMSIG_AUDIT_EPOCH, .endpoint = endpoint, .epoch = epoch, .cls = UINT32_MAX};
     vmsig_gate_audit(g, &rec);

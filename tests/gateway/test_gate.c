@@ -276,8 +276,9 @@ Test(gate, a_retained_event_goes_by_a_tombstone_an_invalidation_and_the_end_of_i
     seen *s = world_attach(w);
     world_grant(w, s, 1, 3, VMSIG_CAP_OBSERVE | VMSIG_CAP_MEMCTX, 0);
     vmsig_gate_turn(w->gate);
-    cr_assert_eq(s->n, 1);
+    cr_assert_eq(s->n, 2);
     cr_expect_eq(s->ev[0].kind, VMSIG_EV_SNAPSHOT_END);
+    cr_expect_eq(s->ev[1].kind, VMSIG_EV_MEMCTX_INVALID); /* live: the epoch has just moved */
     world_free(w);
 }
 
@@ -297,6 +298,28 @@ Test(gate, memctx_waits_for_its_fd_and_comes_only_as_the_pair) {
     w->epoch[0] = 8; /* before it was delivered */
     vmsig_gate_turn(w->gate);
     cr_expect_eq(s->memctx_n, 1);
+    world_free(w);
+}
+
+Test(gate, holders_learn_once_that_their_memctx_is_void_whoever_sees_it_first) {
+    world *w = world_new();
+    w->ram_fd[0] = 9;
+    seen *s = world_control(w, 1, 0);
+    world_memctx(w, 0, 0x1000);
+    vmsig_gate_turn(w->gate);
+    w->epoch[0] = 8; /* seen by the gate before the host's word has come */
+    vmsig_gate_turn(w->gate);
+    cr_expect_eq(seen_count(s, VMSIG_EV_MEMCTX_INVALID), 1);
+    vmsig_event word = world_event(w, 0, VMSIG_SRC_MEMCTX, VMSIG_EV_MEMCTX_INVALID, 0);
+    world_take(w, &word);
+    vmsig_gate_turn(w->gate);
+    cr_expect_eq(seen_count(s, VMSIG_EV_MEMCTX_INVALID), 1);
+    world_memctx(w, 0, 0x2000);
+    word = world_event(w, 0, VMSIG_SRC_MEMCTX, VMSIG_EV_MEMCTX_INVALID, 0);
+    w->epoch[0] = 9; /* the host's word first */
+    world_take(w, &word);
+    vmsig_gate_turn(w->gate);
+    cr_expect_eq(seen_count(s, VMSIG_EV_MEMCTX_INVALID), 2);
     world_free(w);
 }
 

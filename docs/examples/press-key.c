@@ -1,7 +1,6 @@
 /* A control on a page: it reads a guest's memory, presses a key, and sees that the key arrived.
  *
  *   press-key [NAME | SOCKET]      of a running topology with the stub and a memwatch, such as the built-in demo
- *
  *   gateway ──MEMCTX, RAM fd──► on_memctx: a view of the memory, read by virtual address
  *           ◄──lease, INPUT──── main
  *           ──memwatch event──► on_event: the guest's input page shows the key

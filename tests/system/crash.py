@@ -4,7 +4,7 @@ import signal
 import sys
 import time
 
-from lab import Lab, expect, main, until
+from lab import Lab, alive, expect, main, until
 from topologies import PLAIN
 
 
@@ -91,6 +91,23 @@ def check_no_event_is_lost_or_doubled_by_the_death_of_the_gateway(build):
     nothing_lost(build, "gate")
 
 
+def check_no_event_is_lost_or_doubled_when_both_die_at_once(build):
+    with Lab(build) as lab:
+        lab.up(PLAIN)
+        lab.tap("--source", "8")
+        until("the first events", lambda: len(lab.events()) > 10)
+        for _ in range(2):
+            pids = [lab.actor(name)["pid"] for name in ("ctx", "gate")]
+            for pid in pids:
+                os.kill(pid, signal.SIGKILL)
+            until("both are back", lambda: all(lab.actor(name)["state"] == "ready" and lab.actor(name)["pid"] not in pids
+                                               for name in ("ctx", "gate")))
+            flow_on(lab)
+        got = counts(lab.events())
+        expect(got == list(range(got[0], got[0] + len(got))), f"a gap or a duplicate in the counts: {got}")
+        lab.end()
+
+
 def check_the_death_of_the_host_adapter_moves_the_epoch_and_others_do_not(build):
     with Lab(build) as lab:
         lab.up(PLAIN)
@@ -123,6 +140,29 @@ def check_the_supervisor_comes_back_and_the_actors_stay(build):
         come_back(lab, "ctx")
         flow_on(lab)
         lab.end()
+
+
+def keeper_of(lab):
+    with open(f"/proc/{lab.front.pid}/task/{lab.front.pid}/children") as f:
+        return int(f.read().split()[0])
+
+
+def check_the_death_of_the_keeper_is_an_orderly_stop(build):
+    with Lab(build) as lab:
+        lab.up(PLAIN)
+        os.kill(keeper_of(lab), signal.SIGKILL)
+        lab.ended(1)
+        expect("keeper" in lab.read("up.err"), lab.read("up.err")[-300:])
+
+
+def check_the_death_of_keeper_and_supervisor_stops_the_actors(build):
+    with Lab(build) as lab:
+        lab.up(PLAIN)
+        for pid in (keeper_of(lab), lab.status()["pid"]):
+            os.kill(pid, signal.SIGKILL)
+        lab.front.wait(30)
+        until("the actors are gone", lambda: not any(alive(p) for p in lab.pids))
+        lab.up(PLAIN).end()  # what they left behind is no hindrance
 
 
 def check_too_many_deaths_end_the_topology_as_failed(build):

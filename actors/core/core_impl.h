@@ -21,9 +21,10 @@ typedef struct vmsig_core_source {
     const vmsig_source_ops *ops;
     void *src;
     vmsig_source_info info;
-    int fd;             /* in the loop, or -1 */
-    bool ended;         /* closed, and freed at the end of the step */
-    uint64_t answering; /* corr of the command that it is handed now, 0 = none; its RESULT clears it */
+    int fd;     /* in the loop, or -1 */
+    bool ended; /* closed, and freed at the end of the step */
+    uint64_t
+        answering; /* corr of the command that it is handed now, 0 = none; its RESULT, from any thread, clears it */
 } vmsig_core_source;
 
 /* A control, wrapped so that its end is seen. */

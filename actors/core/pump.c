@@ -62,11 +62,11 @@ static void to_source(vmsig_core *core, vmsig_core_source *s, const vmsig_event 
         vmsig_core_answer(core, cmd, status, 0);
         return;
     }
-    s->answering = cmd->corr;
+    vmsig_store64(&s->answering, cmd->corr);
     errno = 0;
     int rc = s->ops->command(s->src, cmd);
-    bool answered = s->answering == 0 && cmd->corr != 0;
-    s->answering = 0;
+    bool answered = vmsig_load64(&s->answering) == 0 && cmd->corr != 0;
+    vmsig_store64(&s->answering, 0);
     if (rc < 0)
         vmsig_core_answer(core, cmd, vmsig_refusal(errno), 0);
     else if (rc == 0 && !answered)

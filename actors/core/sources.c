@@ -87,8 +87,8 @@ static int emit(void *token, vmsig_event *ev) {
         ev->epoch = vmsig_core_epoch(s->core, ev->endpoint);
     if (ev->merged == 0)
         ev->merged = 1;
-    if (ev->kind == VMSIG_EV_RESULT && ev->corr == s->answering)
-        s->answering = 0;
+    if (ev->kind == VMSIG_EV_RESULT && ev->corr == vmsig_load64(&s->answering))
+        vmsig_store64(&s->answering, 0);
     return vmsig_core_submit(s->core, ev);
 }
 

@@ -326,7 +326,7 @@ unsigned vmsig_relay_consume(vmsig_relay *r, vmsig_port *p, unsigned budget) {
         bool one = p->in->head_count == 1 && p->in->ref.len == 0;
         vmsig_slot s = *at;
         uint32_t endpoint = vmsig_slot_endpoint(&s);
-        if (s.epoch != r->st->endpoint[endpoint].epoch)
+        if (p->dir == VMSIG_DIR_DOWN || s.epoch != r->st->endpoint[endpoint].epoch)
             epoch_check(r, endpoint);
         one = one && !vmsig_slot_in_arena(&s) && vmsig_slot_count(&s) == 1 && permitted(p, &s);
         if (!(one && pass_slot(r, p, &s)) && long_way(r, p) < 0) {

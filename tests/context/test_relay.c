@@ -1,0 +1,280 @@
+/* Where events go, what is answered on the way, what happens when there is no room: the relay between rings. */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "relay_world.h"
+
+static void emit(world *w, int link, uint8_t kind, uint8_t source, uint64_t corr, uint32_t epoch) {
+    vmsig_event ev = {.ts_ns = w->clock,
+                      .kind = kind,
+                      .source = source,
+                      .corr = corr,
+                      .epoch = epoch,
+                      .merged = 1,
+                      .dir = in_dirs[link],
+                      .inln_len = 8};
+    cr_assert_eq(vmsig_ring_put_event(&w->ins[link].out, &ev), 0);
+}
+
+static bool next_out(world *w, int link, vmsig_event *ev) {
+    if (vmsig_ring_peek(&w->outs[link].in) == NULL)
+        return false;
+    cr_assert_eq(vmsig_ring_get_event(&w->outs[link].in, ev), 0);
+    vmsig_ring_advance(&w->outs[link].in);
+    vmsig_ring_release(&w->outs[link].in);
+    return true;
+}
+
+static void expect_kind(world *w, int link, uint8_t kind) {
+    vmsig_event ev;
+    cr_assert(next_out(w, link, &ev), "kind %u was to come on link %d", kind, link);
+    cr_assert_eq(ev.kind, kind, "kind %u came instead of %u", ev.kind, kind);
+    free(ev.payload);
+}
+
+static void expect_result(world *w, uint64_t corr, vmsig_status status) {
+    vmsig_event ev;
+    vmsig_result body;
+    cr_assert(next_out(w, 0, &ev));
+    cr_assert_eq(ev.kind, VMSIG_EV_RESULT);
+    cr_expect_eq(ev.corr, corr);
+    memcpy(&body, ev.inln, sizeof body);
+    cr_expect_eq(body.status, status);
+}
+
+static void expect_nothing(world *w, int link) {
+    cr_assert_null(vmsig_ring_peek(&w->outs[link].in));
+}
+
+static void up(world *w) {
+    world_open(w);
+    relay_up(w);
+}
+
+Test(relay, events_go_up_and_commands_to_the_host) {
+    world w;
+    up(&w);
+    emit(&w, 1, 64, SENSOR, 0, 1);
+    emit(&w, 2, VMSIG_CMD_VM, VMSIG_SRC_VMHOST, 5, 1);
+    relay_turn(&w);
+    vmsig_event ev;
+    cr_assert(next_out(&w, 0, &ev));
+    cr_expect_eq(ev.kind, 64);
+    cr_expect_eq(ev.seq, 1);
+    cr_expect_eq(ev.prio, VMSIG_PRIO_NORMAL, "the policy's priority is filled in");
+    cr_assert(next_out(&w, 1, &ev));
+    cr_expect_eq(ev.kind, VMSIG_CMD_VM);
+    cr_expect_eq(ev.corr, 5);
+    world_close(&w);
+}
+
+Test(relay, a_command_that_nobody_takes_is_unavailable) {
+    world w;
+    up(&w);
+    w.out[1].port.accepts = 1u << (VMSIG_CMD_VM - 32);
+    vmsig_relay_remove(w.relay, &w.out[1].port);
+    vmsig_relay_add(w.relay, &w.out[1].port);
+    emit(&w, 2, VMSIG_CMD_INPUT, VMSIG_SRC_INPUT, 9, 1);
+    relay_turn(&w);
+    expect_result(&w, 9, VMSIG_UNAVAILABLE);
+    expect_nothing(&w, 1);
+    world_close(&w);
+}
+
+Test(relay, a_command_of_an_old_epoch_is_fenced) {
+    world w;
+    up(&w);
+    w.epoch = 2;
+    emit(&w, 2, VMSIG_CMD_VM, VMSIG_SRC_VMHOST, 3, 1);
+    relay_turn(&w);
+    expect_kind(&w, 0, VMSIG_EV_EPOCH_END);
+    expect_result(&w, 3, VMSIG_FENCED);
+    expect_nothing(&w, 1);
+    world_close(&w);
+}
+
+Test(relay, a_queued_command_is_fenced_when_its_epoch_ends) {
+    world w;
+    world_open(&w);
+    w.timing[VMSIG_DIR_DOWN][VMSIG_SRC_VMHOST].min_gap_ns = 1000;
+    relay_up(&w);
+    emit(&w, 2, VMSIG_CMD_VM, VMSIG_SRC_VMHOST, 1, 1);
+    emit(&w, 2, VMSIG_CMD_VM, VMSIG_SRC_VMHOST, 2, 1);
+    relay_turn(&w);
+    expect_kind(&w, 1, VMSIG_CMD_VM);
+    w.epoch = 2;
+    w.clock += 1000;
+    relay_turn(&w);
+    expect_kind(&w, 0, VMSIG_EV_EPOCH_END);
+    expect_result(&w, 2, VMSIG_FENCED);
+    expect_nothing(&w, 1);
+    world_close(&w);
+}
+
+Test(relay, the_hosts_death_ends_the_epoch_and_voids_the_memctx) {
+    world w;
+    up(&w);
+    emit(&w, 0, VMSIG_EV_MEMCTX, VMSIG_SRC_MEMCTX, 0, 1);
+    relay_turn(&w);
+    expect_kind(&w, 0, VMSIG_EV_MEMCTX);
+    expect_kind(&w, 2, VMSIG_EV_MEMCTX);
+    w.epoch = 0;
+    relay_turn(&w);
+    expect_kind(&w, 0, VMSIG_EV_EPOCH_END);
+    expect_kind(&w, 2, VMSIG_EV_MEMCTX_INVALID);
+    relay_turn(&w);
+    expect_nothing(&w, 0);
+    w.epoch = 2;
+    relay_turn(&w);
+    expect_nothing(&w, 0);
+    world_close(&w);
+}
+
+Test(relay, the_memctx_is_repeated_when_either_side_starts_again) {
+    world w;
+    up(&w);
+    static uint8_t segs[500];
+    vmsig_event ev = {.kind = VMSIG_EV_MEMCTX, .source = VMSIG_SRC_MEMCTX, .epoch = 1, .merged = 1, .ts_ns = 1};
+    ev.payload = segs;
+    ev.payload_len = sizeof segs;
+    memset(segs, 7, sizeof segs);
+    cr_assert_eq(vmsig_ring_put_event(&w.ins[0].out, &ev), 0);
+    relay_turn(&w);
+    expect_kind(&w, 2, VMSIG_EV_MEMCTX);
+    vmsig_relay_renewed(w.relay, &w.out[2].port);
+    expect_kind(&w, 2, VMSIG_EV_MEMCTX);
+    relay_down(&w);
+    relay_up(&w);
+    relay_turn(&w);
+    vmsig_event got;
+    cr_assert(next_out(&w, 2, &got));
+    cr_assert_eq(got.payload_len, sizeof segs);
+    cr_expect_eq(memcmp(got.payload, segs, sizeof segs), 0);
+    free(got.payload);
+    expect_nothing(&w, 2);
+    world_close(&w);
+}
+
+Test(relay, a_sensor_may_speak_for_itself_only) {
+    world w;
+    up(&w);
+    emit(&w, 1, 64, 20, 0, 1);
+    emit(&w, 1, VMSIG_EV_MEMCTX, SENSOR, 0, 1);
+    emit(&w, 1, VMSIG_CMD_VM, SENSOR, 0, 1);
+    emit(&w, 1, 64, SENSOR, 0, 1);
+    relay_turn(&w);
+    for (int i = 0; i < 3; i++) {
+        vmsig_event ev;
+        vmsig_lost lost;
+        cr_assert(next_out(&w, 0, &ev));
+        cr_assert_eq(ev.kind, VMSIG_EV_LOST);
+        memcpy(&lost, ev.inln, sizeof lost);
+        cr_expect_eq(lost.why, VMSIG_LOST_POISON);
+        cr_expect_eq(lost.source, SENSOR);
+    }
+    expect_kind(&w, 0, 64);
+    world_close(&w);
+}
+
+Test(relay, a_full_ring_turns_passing_into_queueing_and_urgent_goes_first_then) {
+    world w;
+    up(&w);
+    for (int round = 0; round < 4; round++) {
+        for (int i = 0; i < 8; i++)
+            emit(&w, 1, 64, SENSOR, 0, 1);
+        relay_turn(&w);
+    }
+    cr_expect_gt(vmsig_relay_queued(w.relay), 0);
+    emit(&w, 0, VMSIG_EV_MEMCTX_INVALID, VMSIG_SRC_MEMCTX, 0, 1);
+    relay_turn(&w);
+    uint32_t got = 0, invalid_at = 0;
+    uint64_t last = 0;
+    for (int i = 0; i < 40; i++) {
+        vmsig_event ev;
+        while (next_out(&w, 0, &ev)) {
+            got++;
+            if (ev.kind == VMSIG_EV_MEMCTX_INVALID) {
+                invalid_at = got;
+                continue;
+            }
+            cr_expect_gt(ev.seq, last);
+            last = ev.seq;
+        }
+        relay_turn(&w);
+    }
+    cr_expect_eq(got, 33);
+    cr_expect_leq(invalid_at, SLOTS, "it had a slot of its own in the full ring");
+    world_close(&w);
+}
+
+Test(relay, block_leaves_the_event_in_the_producers_ring) {
+    world w;
+    world_open(&w);
+    w.timing[VMSIG_DIR_UP][SENSOR] = (vmsig_timing){.min_gap_ns = 1000, .max_inflight = 2, .drop_policy = 2};
+    relay_up(&w);
+    for (int i = 0; i < 10; i++)
+        emit(&w, 1, 64, SENSOR, 0, 1);
+    relay_turn(&w);
+    cr_expect_leq(vmsig_relay_queued(w.relay), 2);
+    cr_expect_lt(w.in[1].in.cursor, 10);
+    uint32_t got = 0;
+    for (int i = 0; i < 20; i++, w.clock += 1000) {
+        relay_turn(&w);
+        vmsig_event ev;
+        while (next_out(&w, 0, &ev))
+            got++;
+    }
+    cr_expect_eq(got, 10);
+    world_close(&w);
+}
+
+Test(relay, a_body_that_no_ring_can_bear_is_told_as_lost) {
+    world w;
+    up(&w);
+    static uint8_t big[ARENA / 2];
+    vmsig_event ev = {.kind = 64, .source = SENSOR, .epoch = 1, .merged = 1, .ts_ns = 1};
+    ev.payload = big;
+    ev.payload_len = sizeof big;
+    cr_assert_eq(vmsig_ring_put_event(&w.ins[1].out, &ev), 0);
+    relay_turn(&w);
+    expect_kind(&w, 0, 64);
+    w.out[0].out.head->arena_bytes = ARENA / 4;
+    cr_assert_eq(vmsig_ring_put_event(&w.ins[1].out, &ev), 0);
+    relay_turn(&w);
+    expect_kind(&w, 0, VMSIG_EV_LOST);
+    w.out[0].out.head->arena_bytes = ARENA;
+    world_close(&w);
+}
+
+Test(relay, seq_goes_on_beyond_32_bits_through_a_restart) {
+    world w;
+    up(&w);
+    w.relay->st->next_seq[VMSIG_DIR_UP] = UINT32_MAX;
+    emit(&w, 1, 64, SENSOR, 0, 1);
+    emit(&w, 1, 64, SENSOR, 0, 1);
+    relay_turn(&w);
+    relay_down(&w);
+    relay_up(&w);
+    cr_expect_eq(w.relay->st->next_seq[VMSIG_DIR_UP], (uint64_t)UINT32_MAX + 2);
+    world_close(&w);
+}
+
+Test(relay, pacing_is_not_reset_by_a_restart) {
+    world w;
+    world_open(&w);
+    w.timing[VMSIG_DIR_UP][SENSOR].min_gap_ns = 1000;
+    relay_up(&w);
+    emit(&w, 1, 64, SENSOR, 0, 1);
+    relay_turn(&w);
+    expect_kind(&w, 0, 64);
+    relay_down(&w);
+    relay_up(&w);
+    emit(&w, 1, 64, SENSOR, 0, 1);
+    w.clock += 999;
+    relay_turn(&w);
+    expect_nothing(&w, 0);
+    w.clock += 1;
+    relay_turn(&w);
+    expect_kind(&w, 0, 64);
+    world_close(&w);
+}

@@ -212,22 +212,37 @@ static int start_server(gateway *g) {
 
 /* ---- traffic ------------------------------------------------------------------------------------------- */
 
-/* The peeked event, into the gate. An image that nobody packs is passed over: it takes its position and nothing else.
- */
+/* An image that nobody packs: told in its place. */
+static vmsig_event told_as_lost(const vmsig_slot *s) {
+    vmsig_lost lost = {.count = 1, .source = vmsig_slot_source(s), .why = VMSIG_LOST_POISON};
+    vmsig_event ev = {.kind = VMSIG_EV_LOST,
+                      .endpoint = vmsig_slot_endpoint(s),
+                      .epoch = s->epoch,
+                      .seq = s->seq_lo,
+                      .merged = 1,
+                      .inln_len = sizeof lost};
+    memcpy(ev.inln, &lost, sizeof lost);
+    return ev;
+}
+
+/* The peeked event, into the gate. */
 static void take(gateway *g, vmsig_link *in) {
     vmsig_image img;
     vmsig_event ev;
     uint64_t position, last_seq = 0;
     uint32_t n = vmsig_ring_copy(&in->in, &img), len = 0;
     const void *body = vmsig_ring_body(&in->in, &img, &len);
-    if (vmsig_image_unpack(&ev, &img) != 0)
-        ev = (vmsig_event){.dir = VMSIG_DIR_DOWN};
-    ev.payload = (void *)(uintptr_t)body;
-    ev.payload_len = len;
+    if (vmsig_image_unpack(&ev, &img) == 0) {
+        ev.payload = (void *)(uintptr_t)body;
+        ev.payload_len = body ? len : 0;
+    } else {
+        ev = told_as_lost(&img.s[0]);
+    }
     if (!vmsig_gate_accepted(g->gate, in->id, &position, &last_seq))
         last_seq = 0;
     ev.seq = vmsig_seq_near(last_seq, (uint32_t)ev.seq);
-    vmsig_gate_take(g->gate, in->id, in->in.cursor + n, &ev);
+    if (vmsig_gate_take(g->gate, in->id, in->in.cursor + n, &ev) == -EINVAL)
+        vmsig_rt_log(g->rt, "%s sent an event of kind %u, which only the gateway sends: not taken", in->peer, ev.kind);
 }
 
 static unsigned consume(void *self, vmsig_link *in, unsigned budget) {

@@ -47,6 +47,9 @@ EXAMPLES := $(patsubst docs/examples/%.c,$(BUILD)/examples/%,$(wildcard docs/exa
 
 all: $(BUILD)/lib/libvmsig.a $(BUILD)/lib/libvmsig.so $(PROGRAMS) $(EXAMPLES)
 
+# `run`, `check` and `bench` build on all processors, unless make was told otherwise.
+JOBS = $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc))
+
 # ---- what Debian packages it takes; installed when missing -------------------------------------------
 packages:
 	@sh tools/packages.sh build
@@ -54,17 +57,17 @@ packages-check:
 	@sh tools/packages.sh build check
 
 run: packages
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) $(JOBS) --no-print-directory all
 	@$(BUILD)/bin/vmsig up $(ARGS)
 
 check: packages-check
-	@$(MAKE) --no-print-directory all tests
+	@$(MAKE) $(JOBS) --no-print-directory all tests
 	@sh tests/run.sh $(BUILD) $(ONLY)
 
 tests: $(TESTS) $(PROGS) $(PLUGINS)
 
 bench: packages
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) $(JOBS) --no-print-directory all
 	@$(BUILD)/bin/vmsig bench $(ARGS)
 
 # ---- building ----------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ set -u
 build=$1
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
+unset MAKEFLAGS MFLAGS MAKELEVEL # of the make that runs the tests
 make="make --no-print-directory"
 
 say() { # NAME WHY: ok when WHY is empty

@@ -9,6 +9,7 @@ trap 'rm -rf "$tmp"' EXIT
 root=$tmp/root
 strict="-Wall -Wextra -Wpedantic -Werror"
 
+unset MAKEFLAGS MFLAGS MAKELEVEL # of the make that runs the tests
 check() { # NAME COMMAND...: ok when it succeeds
     case=$1
     shift

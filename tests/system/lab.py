@@ -64,6 +64,8 @@ class Lab:
             shutil.copytree(self.bin, self.path("bin"))  # the build folder may be closed to him
             self.bin = self.path("bin")
         self.env = dict(os.environ, XDG_RUNTIME_DIR=self.run)
+        for name in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL"):  # of the make that runs the tests
+            self.env.pop(name, None)
         self.processes = []
         self.pids = set()
         self.front = None

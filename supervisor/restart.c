@@ -23,7 +23,7 @@ static uint32_t in_window(const vmsig_restarts *r, uint64_t window_ns, uint64_t 
     return n;
 }
 
-/* Of the streak's n-th restart, n from 1. */
+/* After the n-th short run, n from 1. */
 static uint64_t backoff(uint32_t n, uint32_t random) {
     if (n <= 1)
         return 0;
@@ -40,15 +40,17 @@ vmsig_verdict vmsig_restart_decide(vmsig_restarts *r, const vmsig_topo_actor *a,
     if (!wants_restart(a, end->status))
         return VMSIG_VERDICT_REST;
     bool killed = WIFSIGNALED(end->status) && WTERMSIG(end->status) == SIGKILL;
-    if ((end->was_ready && end->ran_ns >= a->window_ns) || (a->restarts_max == 0 && (end->was_ready || killed)))
+    if (end->was_ready && end->ran_ns >= a->window_ns)
         r->streak = 0;
+    if (a->restarts_max == 0 ? end->was_ready || killed : end->was_ready && end->ran_ns >= VMSIG_SHORT_RUN_NS)
+        r->shorts = 0;
     *nth = in_window(r, a->window_ns, now_ns) + 1;
     if (a->restarts_max > 0 && (*nth > a->restarts_max || r->streak >= VMSIG_STREAK_FACTOR * a->restarts_max))
         return VMSIG_VERDICT_EXHAUSTED;
     r->at_ns[r->total % VMSIG_RESTARTS_KEPT] = now_ns;
     r->total++;
     r->streak++;
-    *delay_ns = backoff(r->streak, random);
+    *delay_ns = backoff(++r->shorts, random);
     return VMSIG_VERDICT_START;
 }
 

@@ -2,10 +2,10 @@
  *
  *   end ──► exit 100, or the policy says no ──► REST
  *      └──► too many in the window, or too long a streak without a stable run ──► EXHAUSTED
- *      └──► START: at once the first time, then after 100 ms x 2^n (+-25 %, at most 30 s), n = the streak
+ *      └──► START: at once the first time; after short runs, one upon the other, in 100 ms x 2^n (+-25 %, at most 30 s)
  *
- * A run is stable when it was READY for a whole window: that ends the streak. No limit (restarts_max 0): no end, and no
- * waiting either, unless it ends by itself before it is READY.
+ * A run is short when it was READY for less than a second, and stable when it was for a whole window: that ends the
+ * streak. No limit (restarts_max 0): no end, and no waiting either, unless it ends by itself before it is READY.
  */
 #ifndef VMSIG_RESTART_H
 #define VMSIG_RESTART_H
@@ -16,13 +16,15 @@
 
 #define VMSIG_RESTARTS_KEPT  64u /* times kept: a larger restarts_max is bounded by the streak alone */
 #define VMSIG_STREAK_FACTOR  4u  /* the longest streak: that many times restarts_max */
+#define VMSIG_SHORT_RUN_NS   1000000000ull
 #define VMSIG_BACKOFF_NS     100000000ull
 #define VMSIG_BACKOFF_MAX_NS 30000000000ull
 
 typedef struct vmsig_restarts {
     uint64_t at_ns[VMSIG_RESTARTS_KEPT]; /* a ring: the last ones */
     uint32_t total;
-    uint32_t streak;
+    uint32_t streak; /* restarts since the last stable run */
+    uint32_t shorts; /* short runs, one upon the other */
 } vmsig_restarts;
 
 typedef struct vmsig_end {

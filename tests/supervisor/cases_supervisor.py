@@ -2,10 +2,12 @@
 """The supervisor with actors that do what they are told (prog_actor.c): order, restarts, limits, ends, adoption."""
 import contextlib
 import os
+import random
 import signal
 import socket
 import stat
 import sys
+import time
 
 from harness import Fail, Run, alive, check, processes_of, run_cases, wait_for
 
@@ -273,6 +275,28 @@ def deaths_together_with_the_supervisor(build):
         r.nothing_left()
 
 
+def random_kills_lose_nothing(build):
+    seed = int.from_bytes(os.urandom(4), "little")
+    rnd = random.Random(seed)
+    with running(build, "limits: none\n" + chain()) as r:
+        r.running()
+        for _ in range(25):
+            s = r.status()
+            pids = [a["pid"] for a in s["actors"].values()] + [s["pid"]] if s else []
+            victims = [p for p in pids if p and rnd.random() < 0.4]
+            rnd.shuffle(victims)
+            for pid in victims:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(rnd.random() * 0.03)  # wherever that finds them
+        flows(r, "gate")
+        flows(r, "vm")
+        check(r.end() == 0, "exit code; seed %d" % seed)
+        bad = r.lines("broken", "misplaced")
+        check(not bad, "seed %d: lost, doubled or out of order: %r" % (seed, bad[:5]))
+        r.nothing_left()
+
+
 def stops_though_the_supervisor_dies_in_it(build):
     with running(build, chain(beat=', "--deaf"], stop: 500ms')) as r:
         pid = r.running()["pid"]
@@ -385,6 +409,7 @@ if __name__ == "__main__":
             a_wrong_topology_starts_nothing,
             another_supervisor_takes_over,
             deaths_together_with_the_supervisor,
+            random_kills_lose_nothing,
             stops_though_the_supervisor_dies_in_it,
             without_its_keeper_it_stops_in_order,
             without_keeper_and_supervisor_actors_stop,

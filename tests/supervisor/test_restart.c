@@ -56,11 +56,23 @@ Test(restart, first_at_once_then_backs_off_up_to_30_s) {
     }
 }
 
+Test(restart, a_run_of_a_second_ends_the_waiting_but_not_the_streak) {
+    vmsig_restarts r = {0};
+    vmsig_topo_actor a = actor(VMSIG_RESTART_PERMANENT, 1000);
+    uint64_t delay;
+    decide(&r, &a, killed, 1, SEC, &delay);
+    decide(&r, &a, killed, VMSIG_SHORT_RUN_NS - 1, 2 * SEC, &delay);
+    cr_expect_gt(delay, 0);
+    decide(&r, &a, killed, VMSIG_SHORT_RUN_NS, 3 * SEC, &delay);
+    cr_expect_eq(delay, 0);
+    cr_expect_eq(r.streak, 3);
+}
+
 Test(restart, jitter_stays_within_a_quarter) {
     vmsig_topo_actor a = actor(VMSIG_RESTART_PERMANENT, 1000);
     vmsig_end end = {.status = killed, .was_ready = true, .ran_ns = 1};
     for (uint32_t random = 0; random < 3000; random += 7) {
-        vmsig_restarts r = {.total = 1, .streak = 1};
+        vmsig_restarts r = {.total = 1, .streak = 1, .shorts = 1};
         uint64_t delay;
         uint32_t nth;
         cr_assert_eq(vmsig_restart_decide(&r, &a, &end, 100 * SEC, random, &delay, &nth), VMSIG_VERDICT_START);

@@ -71,7 +71,7 @@ static const vmsig_conf_key stub_keys[] = {
      .max = 1u << 30, .fallback = "16M", .help = "Its RAM, a multiple of 2M."},
     {KEY("la57", BOOL), AT(vmsig_file_stub, la57), .fallback = "false",
      .help = "Whether its page tables have 5 levels instead of 4."},
-    {KEY("hz", UINT), AT(vmsig_file_stub, hz), .max = 10000, .fallback = "10",
+    {KEY("hz", UINT), AT(vmsig_file_stub, hz), .max = 10000, .fallback = "1",
      .help = "How often a second the counter in its RAM goes up; 0 = never: it sleeps until a command comes."},
     {KEY("boot_ms", UINT), AT(vmsig_file_stub, boot_ms), .max = 60000, .fallback = "20",
      .help = "Milliseconds from power-on until its guest has paging on."},

@@ -16,7 +16,7 @@
 #define NS_PER_S  1000000000ull
 #define NS_PER_MS 1000000ull
 
-const vmsig_stub_cfg vmsig_stub_defaults = {.memory = 16u << 20, .hz = 10, .boot_ms = 20};
+const vmsig_stub_cfg vmsig_stub_defaults = {.memory = 16u << 20, .hz = 1, .boot_ms = 20};
 
 typedef struct stub {
     vmsig_host *host;

@@ -220,6 +220,7 @@ static void crashed(vmsig_sup_actor *a, int status) {
         stopped(a, status);
         return;
     }
+    vmsig_sup_drain_boot(a); /* a ring that it says it has mapped may bear events */
     if (a->orphaned) { /* not its fault: it is not counted, and nothing is said */
         bury(a, VMSIG_ACTOR_WAITING);
         begin(a, 0);
@@ -229,7 +230,6 @@ static void crashed(vmsig_sup_actor *a, int status) {
     uint64_t now = vmsig_now_ns(), delay = 0;
     uint32_t nth = 0;
     vmsig_end end = {.status = status, .was_ready = a->ready_ns > 0, .ran_ns = a->ready_ns ? now - a->ready_ns : 0};
-    vmsig_sup_drain_boot(a);
     end_sentence(a, status, what, sizeof what);
     vmsig_verdict v = vmsig_restart_decide(&a->restarts, a->topo, &end, now, any_number(), &delay, &nth);
     if (v == VMSIG_VERDICT_START) {

@@ -185,6 +185,8 @@ static uint32_t open_entry(const vmsig_engine *e, const vmsig_entry *cand, uint3
         return VMSIG_NONE; /* it has gone out, and its place is another's */
     if (now >= n->deadline || n->epoch != cand->epoch || n->token != cand->token || entry_flow(e, n) != f)
         return VMSIG_NONE;
+    if (n->seq < e->flows[f].lost_seq) /* what was lost between them would be told behind what came after it */
+        return VMSIG_NONE;
     if (cand->kind == VMSIG_CMD_INPUT && (motion_type(n) != motion_type(cand) || !motion_join(n, cand, false)))
         return VMSIG_NONE;
     return w.entry_1 - 1;
@@ -470,6 +472,8 @@ static void index_fresh(vmsig_engine *e, uint32_t idx, uint32_t f) {
     ep->old_left += is_old(ep, n);
     if (is_barrier(n))
         ep->barrier++;
+    if (n->kind == VMSIG_EV_LOST)
+        e->flows[f].lost_seq = n->seq;
     if (n->deadline != 0 && f < FLOW_END)
         *window_of(e, n) = (window){idx + 1, ep->barrier};
     bool first_end = f >= FLOW_END && e->flows[f].state == FLOW_IDLE;
@@ -488,6 +492,8 @@ static void index_victim(vmsig_engine *e, const vmsig_step *s) {
     flow *w = &e->flows[f];
     if (prio != VMSIG_PRIO_URGENT)
         e->quota[channel]--;
+    if (!s->joined && v->seq > w->lost_seq)
+        w->lost_seq = v->seq;
     if (s->joined) {
         bool old = is_old(&e->ep[v->endpoint], v);
         e->entries[s->prev].next = v->next;

@@ -24,6 +24,7 @@ typedef struct flow {
     uint32_t ring_next;  /* ready: the next flow of the class's ring */
     uint32_t heap_at;    /* timed: its place in the heap */
     uint8_t state;       /* flow_state */
+    uint64_t lost_seq;   /* of the newest LOST that came into it: nothing merges into what lies before */
 } flow;
 
 typedef struct ring {

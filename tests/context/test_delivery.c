@@ -394,6 +394,23 @@ Test(coalesce, never_across_token_epoch_or_anything_destructive) {
     vmsig_ctx_free(c);
 }
 
+Test(coalesce, never_across_what_was_lost) {
+    vmsig_ctx *c = make();
+    policy(c, UP, 0, 1000, 0, 0);
+    put_epoch(c, VMSIG_EV_EPOCH_END, 9, 1);
+    expect_next(c, VMSIG_EV_EPOCH_END, 9);
+    cr_expect_eq(put_epoch(c, 64, 1, 2), 0);
+    cr_expect_eq(put_epoch(c, 64, 2, 2), 1);
+    cr_expect_eq(put_epoch(c, 64, 3, 1), 1, "it comes too late");
+    cr_expect_eq(put_epoch(c, 64, 4, 2), 0, "it would overtake the LOST");
+    cr_expect_eq(put_epoch(c, 64, 5, 2), 1);
+    clock_now += 1000;
+    expect_next(c, 64, 2);
+    expect_lost(c, 4, 4, 1, VMSIG_LOST_EPOCH);
+    expect_next(c, 64, 5);
+    vmsig_ctx_free(c);
+}
+
 Test(coalesce, what_must_not_be_merged_is_not) {
     vmsig_ctx *c = make();
     policy(c, UP, 0, 1000, 0, 0);

@@ -2,6 +2,7 @@
 #
 #   make            libraries, programs, man pages          make run        the built-in topology, live events
 #   make check      all tests, short forms of long runs     make bench      latency and throughput
+#   make chaos      random kills: KILLS=100000 SEED=1 MINUTES=30; every event is accounted for
 #   make install    PREFIX=/usr/local DESTDIR=              make clean
 #
 # A file named *_main.c is a program; every other .c of a room belongs to the library.
@@ -41,7 +42,7 @@ PLUGINS := $(patsubst tests/plugins/%.c,$(BUILD)/plugins/%.so,$(wildcard tests/p
            $(patsubst docs/examples/plugins/%.c,$(BUILD)/plugins/%.so,$(wildcard docs/examples/plugins/*.c))
 EXAMPLES := $(patsubst docs/examples/%.c,$(BUILD)/examples/%,$(wildcard docs/examples/*.c))
 
-.PHONY: all tests run check bench install docs fuzz fuzzers clean packages packages-check format
+.PHONY: all tests run check bench chaos install docs fuzz fuzzers clean packages packages-check format
 .SECONDARY:
 .DELETE_ON_ERROR:
 
@@ -69,6 +70,10 @@ tests: $(TESTS) $(PROGS) $(PLUGINS)
 bench: packages
 	@$(MAKE) $(JOBS) --no-print-directory all
 	@$(BUILD)/bin/vmsig bench $(ARGS)
+
+chaos: packages-check
+	@$(MAKE) --no-print-directory all $(BUILD)/tests/chaos/prog_pulse $(BUILD)/tests/chaos/prog_chaos
+	@$(BUILD)/tests/chaos/prog_chaos $(BUILD) --kills $(or $(KILLS),1000) --seed $(or $(SEED),1) --minutes $(or $(MINUTES),0)
 
 # ---- building ----------------------------------------------------------------------------------------
 # -MD, not -MMD: the generated headers, which are included as the system's, count too.

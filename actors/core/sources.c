@@ -132,9 +132,13 @@ static uint32_t ram_of(const vmsig_event *ev) {
     return m.ram_id;
 }
 
+static const char *name_of(const vmsig_core_source *s) {
+    return s->ops->name ? s->ops->name : "a source";
+}
+
 static void hand_memctx(vmsig_core_source *s, const vmsig_event *ev, int fd) {
     if (!s->ended && s->ops->on_memctx && s->info.endpoint == ev->endpoint && s->ops->on_memctx(s->src, ev, fd) < 0)
-        fprintf(stderr, "vmsig: %s did not take the address-space context of endpoint %u: %s\n", s->ops->name,
+        fprintf(stderr, "vmsig: %s did not take the address-space context of endpoint %u: %s\n", name_of(s),
                 ev->endpoint, strerror(errno));
 }
 
@@ -267,7 +271,7 @@ static void on_readable(void *ud, uint32_t events) {
     (void)events;
     if (s->ended || s->ops->on_readable(s->src) == 0)
         return;
-    fprintf(stderr, "vmsig: %s of endpoint %u has ended\n", s->ops->name, s->info.endpoint);
+    fprintf(stderr, "vmsig: %s of endpoint %u has ended\n", name_of(s), s->info.endpoint);
     vmsig_core_close_source(s->core, s);
 }
 
@@ -292,7 +296,7 @@ static int attach_host(vmsig_core_source *s) {
 }
 
 static int check(const vmsig_core *core, const vmsig_source_ops *ops, void *src, vmsig_source_info *info) {
-    if (!core || !ops || !ops->name || !ops->describe)
+    if (!core || !ops || !ops->describe)
         return -EINVAL;
     if (core->sources_n == VMSIG_CORE_SOURCES)
         return -ENOSPC;

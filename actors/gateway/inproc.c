@@ -4,6 +4,11 @@
 
 #include "vmsig_control.h"
 
+static int fail(int error) {
+    errno = error;
+    return -1;
+}
+
 typedef struct inproc {
     vmsig_inproc_cfg cfg;
     int (*emit)(void *token, vmsig_event *);
@@ -16,12 +21,16 @@ static int no_fd(void *ctl) {
 }
 
 static int subscribe(void *ctl, vmsig_sub *out) {
+    if (!ctl || !out)
+        return fail(EINVAL);
     *out = ((inproc *)ctl)->cfg.sub;
     return 0;
 }
 
 static int deliver(void *ctl, const vmsig_event *ev) {
     inproc *c = ctl;
+    if (!c || !ev)
+        return fail(EINVAL);
     return c->cfg.on_event(c->cfg.user, ev) < 0 ? -1 : 0;
 }
 
@@ -32,12 +41,16 @@ static int nothing_to_read(void *ctl) {
 
 static void set_emit_down(void *ctl, int (*emit)(void *token, vmsig_event *), void *token) {
     inproc *c = ctl;
+    if (!c)
+        return;
     c->emit = emit;
     c->token = token;
 }
 
 static int attach_memctx(void *ctl, const vmsig_event *ev, int fd) {
     inproc *c = ctl;
+    if (!c || !ev)
+        return fail(EINVAL);
     return c->cfg.on_memctx && c->cfg.on_memctx(c->cfg.user, ev, fd) < 0 ? -1 : 0;
 }
 
@@ -69,13 +82,7 @@ void *vmsig_inproc_control_new(const vmsig_inproc_cfg *cfg) {
 
 int vmsig_inproc_send(void *ctl, vmsig_event *down) {
     inproc *c = ctl;
-    if (!c || !down) {
-        errno = EINVAL;
-        return -1;
-    }
-    if (!c->emit) {
-        errno = ENOTCONN;
-        return -1;
-    }
-    return c->emit(c->token, down);
+    if (!c || !down)
+        return fail(EINVAL);
+    return c->emit ? c->emit(c->token, down) : fail(ENOTCONN);
 }

@@ -40,6 +40,10 @@ static int take(const vmsig_event *ev, uint64_t bytes, vmsig_memctx *ctx, vmsig_
 
 vmsig_memview *vmsig_memview_open(const vmsig_event *ev, int ram_fd) {
     struct stat st;
+    if (!ev) {
+        errno = EINVAL;
+        return NULL;
+    }
     if (fstat(ram_fd, &st) < 0)
         return NULL;
     vmsig_memview *v = calloc(1, sizeof *v);
@@ -69,7 +73,7 @@ void vmsig_memview_close(vmsig_memview *v) {
 int vmsig_memview_update(vmsig_memview *v, const vmsig_event *ev) {
     vmsig_memctx ctx;
     vmsig_seg segs[VMSIG_SEGS_MAX];
-    int n = v ? take(ev, v->ram.bytes, &ctx, segs) : -EINVAL;
+    int n = v && ev ? take(ev, v->ram.bytes, &ctx, segs) : -EINVAL;
     if (n < 0 || ctx.ram_id != v->ctx.ram_id)
         return fail(EINVAL);
     v->ctx = ctx;
@@ -80,15 +84,15 @@ int vmsig_memview_update(vmsig_memview *v, const vmsig_event *ev) {
 }
 
 const vmsig_memctx *vmsig_memview_ctx(const vmsig_memview *v) {
-    return &v->ctx;
+    return v ? &v->ctx : NULL;
 }
 
 uint32_t vmsig_memview_epoch(const vmsig_memview *v) {
-    return v->epoch;
+    return v ? v->epoch : 0;
 }
 
 int vmsig_memview_walk(const vmsig_memview *v, uint64_t va, uint64_t *gpa) {
-    int rc = vmsig_guest_walk(&v->ram, &v->ctx, va, gpa, NULL);
+    int rc = v && gpa ? vmsig_guest_walk(&v->ram, &v->ctx, va, gpa, NULL) : -EINVAL;
     return rc < 0 ? fail(-rc) : 0;
 }
 
@@ -113,6 +117,8 @@ static void copy(void *out, const uint8_t *at, size_t n) {
 
 int vmsig_memview_read_phys(const vmsig_memview *v, uint64_t gpa, void *out, size_t n) {
     uint8_t *to = out;
+    if (!v || (n > 0 && !out))
+        return fail(EINVAL);
     while (n > 0) {
         uint64_t follow;
         const uint8_t *at = vmsig_guest_at(&v->ram, gpa, &follow);
@@ -129,8 +135,8 @@ int vmsig_memview_read_phys(const vmsig_memview *v, uint64_t gpa, void *out, siz
 
 int vmsig_memview_read_virt(const vmsig_memview *v, uint64_t va, void *out, size_t n) {
     uint8_t *to = out;
-    if (n > 0 && va + (n - 1) < va)
-        return fail(EINVAL); /* round the end of the address space */
+    if (!v || (n > 0 && (!out || va + (n - 1) < va)))
+        return fail(EINVAL); /* also: round the end of the address space */
     while (n > 0) {
         uint64_t gpa, follow;
         int rc = vmsig_guest_walk(&v->ram, &v->ctx, va, &gpa, &follow);

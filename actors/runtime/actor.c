@@ -94,29 +94,30 @@ void vmsig_actor_free(vmsig_actor *a) {
 }
 
 int vmsig_actor_run(vmsig_actor *a) {
-    return vmsig_rt_run(a->rt);
+    return a ? vmsig_rt_run(a->rt) : EXIT_FAILURE;
 }
 
 void vmsig_actor_stop(vmsig_actor *a, int exit_code) {
-    vmsig_rt_quit(a->rt, exit_code);
+    if (a)
+        vmsig_rt_quit(a->rt, exit_code);
 }
 
 /* ---- who it is --------------------------------------------------------------------------------------- */
 
 const char *vmsig_actor_name(const vmsig_actor *a) {
-    return vmsig_rt_boot(a->rt)->name;
+    return a ? vmsig_rt_boot(a->rt)->name : "";
 }
 
 uint32_t vmsig_actor_endpoint(const vmsig_actor *a) {
-    return vmsig_rt_boot(a->rt)->endpoint;
+    return a ? vmsig_rt_boot(a->rt)->endpoint : 0;
 }
 
 uint32_t vmsig_actor_source(const vmsig_actor *a) {
-    return vmsig_rt_boot(a->rt)->source;
+    return a ? vmsig_rt_boot(a->rt)->source : 0;
 }
 
 uint32_t vmsig_actor_epoch(const vmsig_actor *a) {
-    return vmsig_rt_epoch(a->rt, vmsig_actor_endpoint(a));
+    return a ? vmsig_rt_epoch(a->rt, vmsig_actor_endpoint(a)) : 0;
 }
 
 /* ---- timers and fds ---------------------------------------------------------------------------------- */
@@ -149,7 +150,7 @@ static int keep(vmsig_actor *a, vmsig_watch *w, int err) {
 }
 
 int vmsig_actor_every(vmsig_actor *a, uint64_t period_ns, void (*fn)(vmsig_actor *a, void *ud), void *ud) {
-    if (period_ns == 0 || !fn)
+    if (!a || period_ns == 0 || !fn)
         return answer(-EINVAL);
     vmsig_watch *w = new_watch(a, fn, ud);
     if (!w)
@@ -161,7 +162,7 @@ int vmsig_actor_every(vmsig_actor *a, uint64_t period_ns, void (*fn)(vmsig_actor
 }
 
 int vmsig_actor_watch(vmsig_actor *a, int fd, void (*fn)(vmsig_actor *a, void *ud), void *ud) {
-    if (!fn)
+    if (!a || !fn)
         return answer(-EINVAL);
     vmsig_watch *w = new_watch(a, fn, ud);
     if (!w)
@@ -171,6 +172,8 @@ int vmsig_actor_watch(vmsig_actor *a, int fd, void (*fn)(vmsig_actor *a, void *u
 }
 
 int vmsig_actor_unwatch(vmsig_actor *a, int fd) {
+    if (!a)
+        return answer(-EINVAL);
     for (vmsig_watch **at = &a->watches; *at; at = &(*at)->next) {
         vmsig_watch *w = *at;
         if (w->timer || w->fd != fd)
@@ -183,12 +186,16 @@ int vmsig_actor_unwatch(vmsig_actor *a, int fd) {
 }
 
 void vmsig_actor_on_event(vmsig_actor *a, void (*fn)(vmsig_actor *a, const vmsig_event *ev, void *ud), void *ud) {
+    if (!a)
+        return;
     a->on_event = fn;
     a->event_ud = ud;
 }
 
 void vmsig_actor_on_memctx(vmsig_actor *a, void (*fn)(vmsig_actor *a, const vmsig_event *ev, int fd, void *ud),
                            void *ud) {
+    if (!a)
+        return;
     a->on_memctx = fn;
     a->memctx_ud = ud;
 }

@@ -103,6 +103,10 @@ static int put_or_wait(vmsig_actor *a, vmsig_link *out, const vmsig_event *ev) {
 }
 
 int vmsig_actor_emit(vmsig_actor *a, vmsig_event *ev) {
+    if (!a || !ev) {
+        errno = EINVAL;
+        return -1;
+    }
     fill_in(a, ev);
     vmsig_link *out = output_for(a, ev);
     int err = ev->endpoint >= VMSIG_ENDPOINTS_MAX ? -EINVAL : !out ? -ENOTCONN : put_or_wait(a, out, ev);
@@ -113,7 +117,7 @@ int vmsig_actor_emit(vmsig_actor *a, vmsig_event *ev) {
 }
 
 int vmsig_actor_emit_bytes(vmsig_actor *a, uint8_t kind, const void *body, uint32_t len) {
-    if (kind < VMSIG_EV_SENSOR_FIRST || len > VMSIG_INLINE_MAX) {
+    if (!a || kind < VMSIG_EV_SENSOR_FIRST || (len && !body) || len > VMSIG_INLINE_MAX) {
         errno = EINVAL;
         return -1;
     }

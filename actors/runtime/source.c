@@ -20,6 +20,10 @@ typedef struct running {
  * (vmsig_core). */
 static int emit(void *token, vmsig_event *ev) {
     running *r = token;
+    if (!ev) {
+        errno = EINVAL;
+        return -1;
+    }
     const Vmsig__Pb__Boot *b = vmsig_rt_boot(r->actor->rt);
     if (b->kind == VMSIG__PB__ACTOR_KIND__KIND_SENSOR) {
         ev->endpoint = b->endpoint;

@@ -172,7 +172,8 @@ int vmsig_memwatch_open(uint32_t endpoint, vmsig_source source, const vmsig_memw
                                                   .set_emit_up = set_emit_up,
                                                   .on_memctx = on_memctx,
                                                   .close = close_memwatch};
-    if (!valid(places, n, hz) || !ops || !src) {
+    if (endpoint >= VMSIG_ENDPOINTS_MAX || (unsigned)source >= VMSIG_SOURCES_MAX || !places || !valid(places, n, hz) ||
+        !ops || !src) {
         errno = EINVAL;
         return -1;
     }
@@ -210,7 +211,7 @@ static bool number(const char *text, uint64_t max, uint64_t *out, const char **e
 int vmsig_memwatch_parse(const char *text, vmsig_memwatch_place *out) {
     uint64_t addr, size = 8;
     const char *end;
-    bool good = number(text, UINT64_MAX, &addr, &end);
+    bool good = text && out && number(text, UINT64_MAX, &addr, &end);
     if (good && *end == ':')
         good = number(end + 1, VMSIG_MEMWATCH_SIZE_MAX, &size, &end) && size > 0;
     if (!good || *end != '\0') {

@@ -19,6 +19,9 @@ uint64_t vmsig_client_now(void) {
 
 int vmsig_client_fail(vmsig_client *c, int err, const char *fmt, ...) {
     va_list ap;
+    errno = err;
+    if (!c)
+        return -1;
     va_start(ap, fmt);
     vsnprintf(c->error, sizeof c->error, fmt, ap);
     va_end(ap);
@@ -30,10 +33,12 @@ const char *vmsig_client_error(const vmsig_client *c) {
     return c ? c->error : "no client";
 }
 const vmsig_grant *vmsig_client_grant(const vmsig_client *c) {
-    return &c->grant;
+    if (!c)
+        errno = EINVAL;
+    return c ? &c->grant : NULL;
 }
 int vmsig_client_fd(vmsig_client *c) {
-    return c->epfd;
+    return c ? c->epfd : vmsig_client_fail(c, EINVAL, "no client");
 }
 
 /* ---- commands without an answer ------------------------------------------------------------------------ */
@@ -306,7 +311,7 @@ static bool reentered(vmsig_client *c) {
 
 int vmsig_client_step(vmsig_client *c, int timeout_ms) {
     uint64_t now = vmsig_client_now();
-    if (timeout_ms < 0)
+    if (!c || timeout_ms < 0)
         return vmsig_client_fail(c, EINVAL, "no wait without a deadline");
     if (reentered(c))
         return -1;
@@ -414,8 +419,8 @@ static uint32_t class_of(const vmsig_event *cmd) {
 }
 
 static vmsig_pending *enqueue(vmsig_client *c, vmsig_event *cmd) {
-    if (!cmd || cmd->endpoint >= VMSIG_ENDPOINTS_MAX || cmd->kind < VMSIG_CMD_INPUT || cmd->kind > VMSIG_CMD_LEASE ||
-        cmd->inln_len > VMSIG_INLINE_MAX || cmd->payload_len > VMSIG_PAYLOAD_MAX ||
+    if (!c || !cmd || cmd->endpoint >= VMSIG_ENDPOINTS_MAX || cmd->kind < VMSIG_CMD_INPUT ||
+        cmd->kind > VMSIG_CMD_LEASE || cmd->inln_len > VMSIG_INLINE_MAX || cmd->payload_len > VMSIG_PAYLOAD_MAX ||
         (cmd->payload_len == 0) != (cmd->payload == NULL)) {
         vmsig_client_fail(c, EINVAL, "that is no command");
         return NULL;
@@ -447,7 +452,7 @@ int vmsig_client_send(vmsig_client *c, vmsig_event *cmd) {
 int vmsig_client_call(vmsig_client *c, vmsig_event *cmd, vmsig_result *result, int timeout_ms) {
     bool answered = false;
     vmsig_result r = {0};
-    if (timeout_ms < 0)
+    if (!c || timeout_ms < 0)
         return vmsig_client_fail(c, EINVAL, "no wait without a deadline");
     if (reentered(c))
         return -1;

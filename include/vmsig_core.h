@@ -76,7 +76,7 @@ void vmsig_core_set_arbiter(vmsig_core *core, vmsig_arb_policy policy, void *ud)
 
 typedef enum vmsig_audit_what {
     VMSIG_AUDIT_GRANTED = 1, /* a lease */
-    VMSIG_AUDIT_DENIED = 2,
+    VMSIG_AUDIT_DENIED = 2,  /* a lease (status 0, detail: its holder), or a command: its kind and status */
     VMSIG_AUDIT_PREEMPTED = 3,
     VMSIG_AUDIT_REVOKED = 4,
     VMSIG_AUDIT_RELEASED = 5,

@@ -152,6 +152,22 @@ static int intend(vmsig_gate *g, const vmsig_inflight *e) {
     return vmsig_gate_audit(g, &rec);
 }
 
+/* Published at once, or held: 0, -EAGAIN no room (never once an intent is written), -EACCES, -ENOENT... */
+static int publish_or_hold(vmsig_gate *g, vmsig_inflight *e, const vmsig_event *cmd) {
+    int said = intend(g, e);
+    bool wait = said == VMSIG_GATE_HOLD || vmsig_gate_held_lane(g, cmd->endpoint, cmd->source);
+    if (said < 0)
+        return -EACCES;
+    if (!wait) {
+        if (g->env.mark)
+            vmsig_tx_mark(&g->tx, g->env.mark(g->env.ud, cmd->endpoint));
+        int err = g->env.command(g->env.ud, cmd);
+        if (err != -EAGAIN || !g->audit)
+            return err;
+    }
+    return vmsig_gate_hold(g, e, cmd, said != VMSIG_GATE_HOLD);
+}
+
 static int send(vmsig_gate *g, vmsig_gate_control *c, const vmsig_event *cmd, uint32_t cls) {
     if (vmsig_gate_begin(g, 0)) {
         errno = EAGAIN;
@@ -159,11 +175,7 @@ static int send(vmsig_gate *g, vmsig_gate_control *c, const vmsig_event *cmd, ui
     }
     vmsig_inflight *e = new_entry(g, c, cmd, cls);
     for_the_bus(g, cmd, e, &g->scratch2);
-    int err = intend(g, e) ? -EACCES : 0;
-    if (!err && g->env.mark)
-        vmsig_tx_mark(&g->tx, g->env.mark(g->env.ud, cmd->endpoint));
-    if (!err)
-        err = g->env.command(g->env.ud, &g->scratch2);
+    int err = publish_or_hold(g, e, &g->scratch2);
     if (err) {
         vmsig_gate_rollback(g);
         if (err == -EAGAIN) {
@@ -174,6 +186,33 @@ static int send(vmsig_gate *g, vmsig_gate_control *c, const vmsig_event *cmd, ui
     }
     vmsig_gate_commit(g);
     return 0;
+}
+
+/* op 0: it is no LEASE command. */
+static vmsig_lease lease_of(const vmsig_event *cmd) {
+    vmsig_lease l = {0};
+    if (cmd->kind == VMSIG_CMD_LEASE && cmd->inln_len >= sizeof l)
+        memcpy(&l, cmd->inln, sizeof l);
+    return l;
+}
+
+static int refuse(vmsig_gate *g, vmsig_gate_control *c, const vmsig_event *cmd, const vmsig_need *need,
+                  vmsig_status status) {
+    int rc = answer_only(g, c, cmd, status);
+    vmsig_lease l = lease_of(cmd);
+    vmsig_audit_record rec = {.what = VMSIG_AUDIT_DENIED,
+                              .principal = c->filter.grant.principal,
+                              .endpoint = cmd->endpoint,
+                              .epoch = cmd->epoch,
+                              .token = cmd->token,
+                              .cls = !need  ? UINT32_MAX
+                                     : l.op ? l.cls
+                                            : need->cls,
+                              .kind = cmd->kind,
+                              .status = (int32_t)status};
+    if (rc == 0)
+        vmsig_gate_audit(g, &rec);
+    return rc;
 }
 
 int vmsig_gate_emit(void *control, vmsig_event *cmd) {
@@ -195,11 +234,16 @@ int vmsig_gate_emit(void *control, vmsig_event *cmd) {
     }
     const vmsig_need *need = vmsig_need_of(cmd);
     vmsig_status status = admit(g, c, cmd, need);
+    vmsig_lease l = lease_of(cmd);
+    if (status == VMSIG_OK && g->leases_closed && l.op == VMSIG_LEASE_ACQUIRE)
+        status = VMSIG_UNAVAILABLE;
     if (status != VMSIG_OK)
-        return answer_only(g, c, cmd, status);
+        return refuse(g, c, cmd, need, status);
     if (cmd->kind != VMSIG_CMD_LEASE)
         return send(g, c, cmd, need->cls);
-    if (vmsig_gate_lease_command(g, c, cmd)) {
+    /* what it did while it held is sent before it lets go */
+    bool early = l.op == VMSIG_LEASE_RELEASE && vmsig_gate_held_session(g, c->session->id, cmd->endpoint);
+    if (early || vmsig_gate_lease_command(g, c, cmd)) {
         errno = EAGAIN;
         return -1;
     }

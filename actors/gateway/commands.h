@@ -3,6 +3,7 @@
  *   control: (session, its corr) ──► entry ──► bus: a 32-bit corr     RESULT(bus corr) ──► entry ──► (session, its corr)
  *
  *   FREE ──► SENT ───────────────────► FREE     sent to the context; a result, or its deadline, ends it
+ *   FREE ──► INTENT ──► SENT             waits until its intent is durable (intent.c)
  *   FREE ──► QUEUED ──► NEXT ────────► FREE     an ACQUIRE that waits: in line; the one that the class is being freed for
  *   FREE ──► FENCE ──────────────────► FREE     the gate's own question to a host: are you quiet?
  *
@@ -24,7 +25,8 @@ typedef enum vmsig_inflight_state {
     VMSIG_INFLIGHT_SENT = 1,
     VMSIG_INFLIGHT_QUEUED = 2,
     VMSIG_INFLIGHT_NEXT = 3,
-    VMSIG_INFLIGHT_FENCE = 4
+    VMSIG_INFLIGHT_FENCE = 4,
+    VMSIG_INFLIGHT_INTENT = 5
 } vmsig_inflight_state;
 
 typedef struct vmsig_inflight {

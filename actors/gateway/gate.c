@@ -37,7 +37,7 @@ void vmsig_gate_due(vmsig_gate *g, uint64_t when_ns) {
         g->next_due = when_ns;
 }
 
-static void wake(vmsig_gate *g) {
+void vmsig_gate_wake(vmsig_gate *g) {
     g->again = true;
     if (!g->turning && g->env.wake)
         g->env.wake(g->env.ud);
@@ -67,7 +67,7 @@ void vmsig_gate_commit(vmsig_gate *g) {
             g->fences_dirty[cls] &= g->fences_dirty[cls] - 1;
             vmsig_gate_set_fence(g, endpoint, cls);
         }
-    wake(g);
+    vmsig_gate_wake(g);
 }
 
 void vmsig_gate_rollback(vmsig_gate *g) {
@@ -175,11 +175,15 @@ int vmsig_gate_new(void *mem, size_t bytes, const vmsig_gate_env *env, vmsig_gat
         return -EINVAL;
     vmsig_gate *g = calloc(1, sizeof *g);
     vmsig_retained *retained = calloc(1, sizeof *retained);
-    if (!g || !retained) {
+    vmsig_held *held = calloc(VMSIG_INFLIGHT_MAX, sizeof *held);
+    if (!g || !retained || !held) {
         free(g);
         free(retained);
+        free(held);
         return -ENOMEM;
     }
+    g->held = held;
+    g->held_first = g->held_last = VMSIG_HELD_NONE;
     g->env = *env;
     fill_defaults(&g->env);
     g->d = mem;
@@ -234,6 +238,7 @@ int vmsig_gate_start(vmsig_gate *g) {
         vmsig_tx_rollback(&g->tx);
     vmsig_commands_open(&g->commands, &g->d->commands);
     read_log(g);
+    vmsig_gate_answer_held(g);
     take_over_leases(g);
     g->grace_end = vmsig_gate_now(g) + g->env.grace_ns;
     vmsig_gate_due(g, g->grace_end);
@@ -263,6 +268,7 @@ void vmsig_gate_free(vmsig_gate *g) {
     for (int i = 0; i < g->controls_n; i++)
         if (g->control[i])
             close_control(g, i);
+    vmsig_gate_free_held(g);
     free(g->retained);
     free(g);
 }
@@ -361,6 +367,8 @@ static void put_result(vmsig_gate *g, uint64_t session, uint64_t corr, uint32_t 
 
 void vmsig_gate_answer(vmsig_gate *g, vmsig_inflight *e, vmsig_status status, uint64_t detail) {
     vmsig_session_rec *s = vmsig_gate_session_of(g, e->session);
+    if (e->state == VMSIG_INFLIGHT_INTENT)
+        vmsig_gate_unhold(g, e);
     if (s) {
         put_result(g, e->session, e->sender_corr, e->endpoint, status, detail);
         vmsig_tx_save(&g->tx, &s->inflight, sizeof s->inflight);
@@ -469,7 +477,7 @@ int vmsig_gate_attach_session(vmsig_gate *g, const vmsig_control_ops *ops, void 
     if (s)
         resume_at(g, c, session->place, session->snapshot);
     session->place = c->last_place;
-    wake(g);
+    vmsig_gate_wake(g);
     return id;
 }
 
@@ -488,7 +496,7 @@ int vmsig_gate_detach(vmsig_gate *g, int control, bool forget) {
         if (forget || !s->lasting)
             session_end(g, s);
     }
-    wake(g);
+    vmsig_gate_wake(g);
     return 0;
 }
 
@@ -509,7 +517,7 @@ static void refilter(vmsig_gate *g, vmsig_gate_control *c, const vmsig_filter *o
     } else if (old->on && widens(old, &c->filter)) {
         vmsig_gate_join(c, c->last_place, c->phase == VMSIG_PHASE_LIVE ? old : NULL);
     }
-    wake(g);
+    vmsig_gate_wake(g);
 }
 
 int vmsig_gate_set_grant(vmsig_gate *g, int control, const vmsig_grant *grant) {
@@ -544,7 +552,7 @@ void vmsig_gate_unblock(vmsig_gate *g, int control) {
     vmsig_gate_control *c = control_at(g, control);
     if (c && c->blocked) {
         c->blocked = false;
-        wake(g);
+        vmsig_gate_wake(g);
     }
 }
 
@@ -560,6 +568,10 @@ void vmsig_gate_set_arbiter(vmsig_gate *g, vmsig_arb_policy policy, void *ud) {
 void vmsig_gate_set_audit(vmsig_gate *g, vmsig_audit_cb cb, void *ud) {
     g->audit = cb;
     g->audit_ud = ud;
+}
+
+void vmsig_gate_close_leases(vmsig_gate *g, bool closed) {
+    g->leases_closed = closed;
 }
 
 uint32_t vmsig_gate_lease(const vmsig_gate *g, uint32_t endpoint, uint32_t cls, uint32_t *holder, uint64_t *token) {
@@ -600,6 +612,7 @@ int vmsig_gate_turn(vmsig_gate *g) {
         vmsig_gate_serve_lines(g);
         if (g->asks_due)
             ask_hosts(g);
+        vmsig_gate_send_held(g);
         delivered += vmsig_gate_deliver(g);
         bury_the_dead(g);
         if (!g->again)

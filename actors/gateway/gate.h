@@ -101,7 +101,15 @@ void vmsig_gate_unblock(vmsig_gate *g, int control);
 uint64_t vmsig_gate_place(const vmsig_gate *g);
 
 void vmsig_gate_set_arbiter(vmsig_gate *g, vmsig_arb_policy policy, void *ud);
+/* Besides 0 and -1 it may answer an INTENT with VMSIG_GATE_HOLD: written, not yet durable. Then the command waits, and
+ * what comes behind it for the same endpoint and lane (input, VM, memory-write); nothing else does. */
+#define VMSIG_GATE_HOLD 0x686f6c64
 void vmsig_gate_set_audit(vmsig_gate *g, vmsig_audit_cb cb, void *ud);
+/* The intent of the command that the audit was told of by `corr` is durable (OK): it goes its way at the next turn. Or it
+ * cannot become so: the command is answered `status`. */
+void vmsig_gate_intended(vmsig_gate *g, uint64_t corr, vmsig_status status);
+/* While closed, no lease is granted: ACQUIRE is answered UNAVAILABLE. */
+void vmsig_gate_close_leases(vmsig_gate *g, bool closed);
 
 /* For status and tests: the state of a lease (vmsig_slot_state), its holder and token. */
 uint32_t vmsig_gate_lease(const vmsig_gate *g, uint32_t endpoint, uint32_t cls, uint32_t *holder, uint64_t *token);

@@ -1,5 +1,5 @@
 /* gate_impl.h: the gate's inside, shared by its files: gate.c (life, state, controls), admit.c (commands in), hold.c
- * (leases), time.c (epochs, deadlines, fences), deliver.c (events out).
+ * (leases), intent.c (commands that wait for their intent), time.c (epochs, deadlines, fences), deliver.c (events out).
  */
 #ifndef VMSIG_GATE_IMPL_H
 #define VMSIG_GATE_IMPL_H
@@ -79,6 +79,15 @@ typedef struct vmsig_gate_control {
     uint64_t ram_missing; /* endpoints whose MEMCTX waits for its RAM fd */
 } vmsig_gate_control;
 
+/* A command that waits for its intent; by the index of its entry. */
+typedef struct vmsig_held {
+    vmsig_event cmd; /* as it will be published; the payload is its own */
+    uint16_t next;   /* the next younger one */
+    bool ready;
+    vmsig_status failed; /* 0 = no */
+} vmsig_held;
+#define VMSIG_HELD_NONE UINT16_MAX
+
 struct vmsig_gate {
     vmsig_gate_env env;
     vmsig_gate_state *d;
@@ -92,6 +101,9 @@ struct vmsig_gate {
     void *arbiter_ud;
     vmsig_audit_cb audit;
     void *audit_ud;
+    bool leases_closed;
+    vmsig_held *held; /* VMSIG_INFLIGHT_MAX */
+    uint16_t held_first, held_last;
     uint64_t next_due;                          /* earliest deadline; UINT64_MAX = none. May be early, never late. */
     uint64_t grace_end;                         /* 0 = over */
     uint64_t fences_dirty[VMSIG_LEASE_CLASSES]; /* slots whose fence word is to be set: endpoint masks */
@@ -108,6 +120,7 @@ struct vmsig_gate {
 
 /* gate.c */
 uint64_t vmsig_gate_now(vmsig_gate *g);
+void vmsig_gate_wake(vmsig_gate *g);
 void vmsig_gate_say(vmsig_gate *g, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* Opens a transaction that puts at most `bytes` of records besides a few small ones: -EAGAIN: the log is pinned. */
 int vmsig_gate_begin(vmsig_gate *g, uint64_t bytes);
@@ -119,7 +132,7 @@ void vmsig_gate_due(vmsig_gate *g, uint64_t when_ns);
 vmsig_session_rec *vmsig_gate_session_of(vmsig_gate *g, uint64_t id);
 vmsig_gate_control *vmsig_gate_control_of(vmsig_gate *g, uint64_t session);
 uint32_t vmsig_gate_epoch(const vmsig_gate *g, uint32_t endpoint);
-/* Asks the audit; 0, or -1: an intent was refused. */
+/* Asks the audit; 0, -1: an intent was refused, or VMSIG_GATE_HOLD. */
 int vmsig_gate_audit(vmsig_gate *g, const vmsig_audit_record *rec);
 
 /* Inside a transaction: the one result of an entry, which it ends; or of a command that got none. */
@@ -141,6 +154,18 @@ void vmsig_gate_fence_answer(vmsig_gate *g, vmsig_inflight *e, int32_t status);
 void vmsig_gate_serve_lines(vmsig_gate *g);
 void vmsig_gate_fence_ask(vmsig_gate *g, uint32_t endpoint, uint32_t cls);
 void vmsig_gate_set_fence(vmsig_gate *g, uint32_t endpoint, uint32_t cls);
+
+/* intent.c */
+/* Inside the transaction that made e. cmd: as it is to be published. 0, or -ENOMEM. */
+int vmsig_gate_hold(vmsig_gate *g, vmsig_inflight *e, const vmsig_event *cmd, bool ready);
+/* e was answered, or sent. */
+void vmsig_gate_unhold(vmsig_gate *g, const vmsig_inflight *e);
+bool vmsig_gate_held_lane(const vmsig_gate *g, uint32_t endpoint, uint8_t lane);
+bool vmsig_gate_held_session(const vmsig_gate *g, uint64_t session, uint32_t endpoint);
+void vmsig_gate_send_held(vmsig_gate *g);
+/* What a predecessor held, at start. */
+void vmsig_gate_answer_held(vmsig_gate *g);
+void vmsig_gate_free_held(vmsig_gate *g);
 
 /* time.c */
 void vmsig_gate_look_at_epochs(vmsig_gate *g);

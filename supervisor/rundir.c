@@ -84,7 +84,8 @@ int vmsig_sup_rundir_open(vmsig_sup *s) {
             continue;
         }
         if (rc) {
-            vmsig_sup_say("%s: the run directory cannot be made: %s", s->run_dir, strerror(-rc));
+            vmsig_sup_say("%s: the run directory cannot be made: %s; XDG_RUNTIME_DIR says where it goes", s->run_dir,
+                          strerror(-rc));
             return rc;
         }
         fd = lock(path);

@@ -113,7 +113,8 @@ void vmsig_topology_free(vmsig_topology *t);
 extern const vmsig_conf_table vmsig_topology_table;
 extern const char vmsig_topology_demo[];
 
-/* RUN/NAME: $XDG_RUNTIME_DIR/vmsig/NAME, or /run/vmsig/NAME for root without one. 0 or -ENAMETOOLONG. */
+/* RUN/NAME: $XDG_RUNTIME_DIR/vmsig/NAME; without that variable /run/vmsig/NAME for root, and for others
+ * /run/user/UID/vmsig/NAME or, where there is no such folder, /tmp/vmsig-UID/NAME. 0 or -ENAMETOOLONG. */
 int vmsig_run_dir(const char *name, char *buf, size_t len);
 
 #endif

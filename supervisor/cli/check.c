@@ -60,7 +60,7 @@ static int show_actors(const vmsig_topology *t) {
         vmsig_table_cell(table, "%s", a->name);
         vmsig_table_cell(table, "%s", kinds[a->kind]);
         vmsig_table_cell(table, "%s", endpoint_name(t, a->endpoint));
-        if (a->kind == VMSIG_TOPO_SENSOR)
+        if (a->source)
             vmsig_table_cell(table, "%u", a->source);
         else
             vmsig_table_cell(table, "%s", "");
@@ -143,8 +143,10 @@ static int check(const char *path, bool json) {
     int err = vmsig_cli_program_dir(programs, sizeof programs);
     if (err < 0)
         return vmsig_cli_fail(VMSIG_EXIT_FAILURE, "check", "cannot tell where this program lies: %s", strerror(-err));
-    if (vmsig_topology_load(path, programs, &t, &why) < 0)
-        return vmsig_cli_fail(VMSIG_EXIT_TOPOLOGY, "check", "%s", why.text);
+    if (vmsig_topology_load(path, programs, &t, &why) < 0) {
+        fprintf(stderr, "%s\n", why.text); /* begins with file:line:column, as editors and CI want it */
+        return VMSIG_EXIT_TOPOLOGY;
+    }
     err = json ? vmsig_show_json(topology_json(t)) : show(t);
     vmsig_topology_free(t);
     if (err == 0 && !vmsig_cli_flush())

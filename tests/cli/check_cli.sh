@@ -66,6 +66,24 @@ case_ "check of the built-in demo" 0 '.' check
 case_ "check of a file that is not there" 2 "$tmp/none.yaml" check "$tmp/none.yaml"
 if [ -e "$tmp/vmsig" ]; then echo "not ok nothing is left behind: $(find "$tmp/vmsig")"; else echo "ok nothing is left behind"; fi
 
+# Without XDG_RUNTIME_DIR: a user whom no session gave a folder.
+ordinary() {
+    if [ "$(id -u)" = 0 ]; then
+        setpriv --reuid 65531 --regid 65531 --clear-groups "$@"
+    else
+        "$@"
+    fi
+}
+uid=$(ordinary id -u)
+want=/tmp/vmsig-$uid
+if [ -d "/run/user/$uid" ]; then want=/run/user/$uid/vmsig; fi
+program=$(realpath "$vmsig")
+said=$(cd / && ordinary env -u XDG_RUNTIME_DIR "$program" status --name none 2>&1)
+case $said in
+*"$want/none/"*) echo "ok a run directory without a session" ;;
+*) echo "not ok a run directory without a session: $said" ;;
+esac
+
 "$vmsig" check --json >"$tmp/out" 2>&1 && python3 -m json.tool "$tmp/out" >/dev/null 2>"$tmp/err"
 if [ $? = 0 ]; then echo "ok check --json is JSON"; else echo "not ok check --json is JSON: $(head -n 1 "$tmp/err" "$tmp/out")"; fi
 

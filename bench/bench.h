@@ -73,6 +73,8 @@ typedef struct bench_series {
 
 /* Adds a round: each value of the histogram divided by `parts` (2: a round trip is two ways). */
 void bench_add_latency(bench_series *s, const bench_hist *h, unsigned parts);
+/* The same of a histogram in ns, of one way. */
+void bench_add_latency_ns(bench_series *s, const bench_hist *h);
 /* The histogram holds the ticks that each run of `events` took: the median of them is the round's. */
 void bench_add_rate(bench_series *s, uint64_t events, const bench_hist *h);
 /* The median over the rounds, of each figure by itself; max is that of all rounds. */
@@ -95,5 +97,7 @@ void bench_line_answer(void *page, uint64_t n);
 void bench_hop(const bench_options *o);
 /* The transfer context as a library. */
 void bench_ctx(const bench_options *o);
+/* The whole chain, sensor to control, in a topology of its own. */
+void bench_chain(const bench_options *o);
 
 #endif

@@ -14,6 +14,16 @@ void bench_add_latency(bench_series *s, const bench_hist *h, unsigned parts) {
     };
 }
 
+void bench_add_latency_ns(bench_series *s, const bench_hist *h) {
+    s->latency[s->n++] = (bench_figures){
+        .p50 = bench_hist_quantile(h, 0.5),
+        .p99 = bench_hist_quantile(h, 0.99),
+        .p999 = bench_hist_quantile(h, 0.999),
+        .max = (double)h->max,
+        .mean = (double)h->sum / (double)(h->count > 0 ? h->count : 1),
+    };
+}
+
 void bench_add_rate(bench_series *s, uint64_t events, const bench_hist *h) {
     double ns = bench_ns(bench_hist_quantile(h, 0.5));
     s->rate[s->n++] = ns > 0 ? (double)events * 1e9 / ns : 0;

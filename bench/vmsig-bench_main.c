@@ -5,12 +5,14 @@
 #include <unistd.h>
 
 #include "bench/bench.h"
+#include "bench/chain.h"
 #include "supervisor/cli/cli.h"
 
 static const char help[] = "vmsig bench [options] [bench ...]\n"
                            "Measures latency and throughput on this machine. Without a name: every bench.\n"
                            "  hop           one hop: two processes, one ring\n"
                            "  ctx           the transfer context: submit + next, 10 000 and 1 000 000 queued\n"
+                           "  chain         sensor, context, gateway, control: a topology of its own\n"
                            "  --cpus A,B    the processors to use (default: the first two; A,A: both on one)\n"
                            "  --rounds N    how many interleaved rounds, whose medians are printed (default 5)\n"
                            "  --scale N     percent of the usual number of events (default 100)\n"
@@ -19,7 +21,7 @@ static const char help[] = "vmsig bench [options] [bench ...]\n"
 static const struct {
     const char *name;
     void (*run)(const bench_options *o);
-} benches[] = {{"hop", bench_hop}, {"ctx", bench_ctx}};
+} benches[] = {{"hop", bench_hop}, {"ctx", bench_ctx}, {"chain", bench_chain}};
 
 #define BENCHES (sizeof benches / sizeof benches[0])
 
@@ -51,6 +53,8 @@ static int find(const char *name) {
 }
 
 int main(int argc, char **argv) {
+    if (argc == 3 && strcmp(argv[1], "--sensor") == 0) /* started by the chain's supervisor */
+        return bench_chain_sensor(argv[2]);
     bench_options o = {0};
     const char *cpus = NULL;
     uint64_t rounds = 5, scale = 100;

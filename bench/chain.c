@@ -370,11 +370,11 @@ static void report(const bench_options *o, const figures *f) {
 void bench_chain(const bench_options *o) {
     static figures one = {{.name = "floor: seqpacket, 1 cpu"},
                           {.name = "chain, 1 cpu"},
-                          {.name = "  from its schedule"},
+                          {.name = "chain, 1 cpu, from schedule"},
                           {.name = "chain at full load, 1 cpu"}};
     static figures two = {{.name = "floor: seqpacket, 2 cpus"},
                           {.name = "chain, 2 cpus"},
-                          {.name = "  from its schedule"},
+                          {.name = "chain, 2 cpus, from schedule"},
                           {.name = "chain at full load, 2 cpus"}};
     static chain on_one = {.at = &one_cpu}, on_two = {.at = &two_cpus};
     bool spread = o->cpu[0] != o->cpu[1];

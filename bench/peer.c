@@ -22,12 +22,16 @@ void bench_fail(const char *fmt, ...) {
     exit(1);
 }
 
-void bench_pin(int cpu) {
+static void pin(pid_t pid, int cpu) {
     cpu_set_t set;
     CPU_ZERO(&set);
     CPU_SET((size_t)cpu, &set);
-    if (sched_setaffinity(0, sizeof set, &set) < 0)
+    if (sched_setaffinity(pid, sizeof set, &set) < 0)
         bench_fail("processor %d cannot be used: %s; name others with --cpus", cpu, strerror(errno));
+}
+
+void bench_pin(int cpu) {
+    pin(0, cpu);
 }
 
 void *bench_shared(size_t bytes) {
@@ -39,14 +43,17 @@ void *bench_shared(size_t bytes) {
 
 pid_t bench_fork(const bench_options *o, void (*fn)(void *arg), void *arg) {
     fflush(NULL);
-    pid_t pid = fork();
+    pid_t parent = getpid(), pid = fork();
     if (pid < 0)
         bench_fail("no second process: %s", strerror(errno));
-    if (pid > 0)
+    if (pid > 0) {
+        pin(pid, o->cpu[1]); /* from here: this process may be about to spin where the new one would have to begin */
         return pid;
+    }
     prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != parent)
+        _exit(1);
     alarm(600);
-    bench_pin(o->cpu[1]);
     fn(arg);
     _exit(0);
 }

@@ -20,6 +20,19 @@ else
     echo "not ok bench-json $(tail -n 5 "$out" | tr '\n' ' ')"
 fi
 
+if timeout -s KILL 100 "$bench" chain --rounds 1 --scale 1 --json >"$out" 2>&1 && /usr/bin/python3 - "$out" <<'END'; then
+import json, sys
+rows = {r["case"]: r for r in (json.loads(l) for l in open(sys.argv[1]) if l.startswith("{"))}
+chain = rows["chain, 1 cpu"]
+assert 0 < chain["ns"]["p50"] <= chain["ns"]["max"] * 1.02, chain
+assert chain["ratio"]["floor: seqpacket, 1 cpu"] > 0, chain
+assert rows["chain at full load, 1 cpu"]["events_per_s"] > 0, rows
+END
+    echo "ok bench-chain"
+else
+    echo "not ok bench-chain $(tail -n 5 "$out" | tr '\n' ' ')"
+fi
+
 refused() { # NAME ARGS...: exit status 64 and one sentence
     name=$1
     shift

@@ -12,14 +12,15 @@ failed=0
 logs=$build/test-logs
 mkdir -p "$logs"
 
-tally() { # NAME LOG PASSED FAILED
+tally() { # NAME LOG PASSED FAILED STARTED
     passed=$((passed + $3))
     failed=$((failed + $4))
+    took=$(($(date +%s) - $5))
     if [ "$4" -gt 0 ]; then
-        echo "FAIL  $1: $3 passed, $4 failed"
+        echo "FAIL  $1: $3 passed, $4 failed, $took s"
         sed 's/^/      /' "$2" | tail -n 60
     else
-        echo "ok    $1: $3 passed"
+        echo "ok    $1: $3 passed, $took s"
     fi
 }
 
@@ -28,6 +29,7 @@ for t in tests/*/test_*.c; do
     name=${name%.c}
     case "$name" in *"$only"*) ;; *) continue ;; esac
     log=$logs/$(echo "$name" | tr / _).log
+    started=$(date +%s)
     timeout 300 "$build/tests/$name" --timeout 120 >"$log" 2>&1
     code=$?
     p=$(sed 's/\x1b\[[0-9;]*m//g' "$log" | sed -n 's/.*Synthesis: Tested: \([0-9]*\) | Passing: \([0-9]*\) .*/\2/p' | tail -n 1)
@@ -37,7 +39,7 @@ for t in tests/*/test_*.c; do
     elif [ "$code" != 0 ] && [ "$p" = "$n" ]; then
         n=$((n + 1))
     fi
-    tally "$name" "$log" "$p" $((n - p))
+    tally "$name" "$log" "$p" $((n - p)) "$started"
 done
 
 for t in tests/*/check_*.sh; do
@@ -46,13 +48,14 @@ for t in tests/*/check_*.sh; do
     name=${name%.sh}
     case "$name" in *"$only"*) ;; *) continue ;; esac
     log=$logs/$(echo "$name" | tr / _).log
+    started=$(date +%s)
     timeout 600 sh "$t" "$build" >"$log" 2>&1
     code=$?
     p=$(grep -c '^ok ' "$log")
     f=$(grep -c '^not ok ' "$log")
     [ "$code" != 0 ] && [ "$f" = 0 ] && f=1
     [ "$p" = 0 ] && [ "$f" = 0 ] && f=1
-    tally "$name" "$log" "$p" "$f"
+    tally "$name" "$log" "$p" "$f" "$started"
 done
 
 echo "$passed passed, $failed failed"

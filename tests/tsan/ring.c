@@ -19,7 +19,7 @@ static int racy;
 
 static void must(int ok, const char *what) {
     if (!ok) {
-        fprintf(stderr, "tsan_ring: %s\n", what);
+        fprintf(stderr, "ring: %s\n", what);
         exit(1);
     }
 }

@@ -12,8 +12,12 @@
 
 #define BACKLOG 64
 
-/* Is nobody there who would answer? Then what lies there is left over from a process that died. */
+/* A socket at which nobody answers is left over from a process that died. (To connect to a plain file is refused, too:
+ * that is not ours to remove.) */
 static bool stale(const struct sockaddr_un *to) {
+    struct stat st;
+    if (lstat(to->sun_path, &st) || !S_ISSOCK(st.st_mode))
+        return false;
     int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     bool refused = fd >= 0 && connect(fd, (const struct sockaddr *)to, sizeof *to) && errno == ECONNREFUSED;
     vmsig_sup_close(&fd);
@@ -33,15 +37,18 @@ int vmsig_sup_listen(const char *path, mode_t mode) {
         return -errno;
     }
     int rc = bind(fd, (const struct sockaddr *)&to, sizeof to);
-    if (rc && errno == EADDRINUSE && stale(&to) && unlink(path) == 0)
-        rc = bind(fd, (const struct sockaddr *)&to, sizeof to);
-    if (rc && errno == EADDRINUSE)
-        vmsig_sup_say("%s: in use: another program listens there, or a file of that name is in the way", path);
-    else if (rc || chmod(path, mode) || listen(fd, BACKLOG))
-        vmsig_sup_say("%s: %s", path, strerror(errno));
-    else
+    int err = rc ? errno : 0;
+    if (err == EADDRINUSE && stale(&to) && unlink(path) == 0)
+        err = bind(fd, (const struct sockaddr *)&to, sizeof to) ? errno : 0;
+    if (!err && (chmod(path, mode) || listen(fd, BACKLOG)))
+        err = errno;
+    if (!err)
         return fd;
-    rc = -errno;
+    if (err == EADDRINUSE)
+        vmsig_sup_say("%s: in use: another program listens there, or a file of that name is in the way", path);
+    else
+        vmsig_sup_say("%s: %s", path, strerror(err));
+    rc = -err;
     vmsig_sup_close(&fd);
     return rc;
 }

@@ -209,22 +209,34 @@ def what_a_dead_one_left_is_no_obstacle(build):
         r.nothing_left()
 
 
-def a_socket_in_use_is_told(build):
+def in_the_socket_s_place(build, put_there):
     with running(build, chain(), start=False) as r:
         path = r.folder + "/taken.sock"
         with open(r.file) as f:
             text = f.read().replace("kind: gateway,", "kind: gateway, socket: taken.sock,")
         with open(r.file, "w") as f:
             f.write(text)
-        s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        s.bind(path)
-        s.listen()
+        keep = put_there(path)
         r.start()
         check(r.exit_code() == 1, "exit code")
         check("supervisor: %s: in use" % path in r.stderr(), r.stderr())
         check(not r.lines(), "nothing was started")
-        check(os.path.exists(path), "the other's socket is left alone")
-        s.close()
+        check(os.path.exists(path), "what is the other's is left alone")
+        keep.close()
+
+
+def a_socket_in_use_is_told(build):
+    def listener(path):
+        s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        s.bind(path)
+        s.listen()
+        return s
+
+    in_the_socket_s_place(build, listener)
+
+
+def a_file_in_a_socket_s_place_is_left_alone(build):
+    in_the_socket_s_place(build, lambda path: open(path, "w"))
 
 
 def a_wrong_topology_starts_nothing(build):
@@ -406,6 +418,7 @@ if __name__ == "__main__":
             a_second_instance_is_refused,
             what_a_dead_one_left_is_no_obstacle,
             a_socket_in_use_is_told,
+            a_file_in_a_socket_s_place_is_left_alone,
             a_wrong_topology_starts_nothing,
             another_supervisor_takes_over,
             deaths_together_with_the_supervisor,

@@ -42,6 +42,8 @@ PLUGINS := $(patsubst tests/plugins/%.c,$(BUILD)/plugins/%.so,$(wildcard tests/p
            $(patsubst docs/examples/plugins/%.c,$(BUILD)/plugins/%.so,$(wildcard docs/examples/plugins/*.c))
 EXAMPLES := $(patsubst docs/examples/%.c,$(BUILD)/examples/%,$(wildcard docs/examples/*.c))
 
+GUEST   := $(BUILD)/tests/guest/guest.elf
+
 .PHONY: all tests run check bench chaos install docs fuzz fuzzers clean packages packages-check format
 .SECONDARY:
 .DELETE_ON_ERROR:
@@ -65,7 +67,7 @@ check: packages-check
 	@$(MAKE) $(JOBS) --no-print-directory all tests
 	@sh tests/run.sh $(BUILD) $(ONLY)
 
-tests: $(TESTS) $(PROGS) $(PLUGINS)
+tests: $(TESTS) $(PROGS) $(PLUGINS) $(GUEST)
 
 bench: packages
 	@$(MAKE) $(JOBS) --no-print-directory all
@@ -135,6 +137,19 @@ $(BUILD)/plugins/%.so: docs/examples/plugins/%.c
 $(BUILD)/tests/%: tests/%.c $(BUILD)/lib/libsupervisor.a $(BUILD)/lib/libvmsig.a
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) -DTEST_BUILD='"$(abspath $(BUILD))"' $(CFLAGS) -MD -MP $(LDFLAGS) -o $@ $< $(filter %.a,$^) $(LIBS) -lcriterion -lpthread
+
+# The guest that tests boot. QEMU's multiboot loader takes ELF for 32 bits.
+GUEST_CFLAGS := -std=c11 -O1 $(WARN) -ffreestanding -fno-pic -fno-pie -mno-red-zone -mgeneral-regs-only \
+                -fno-stack-protector -fno-asynchronous-unwind-tables -fcf-protection=none -mcmodel=small
+GUEST_SRC    := tests/guest/start.S tests/guest/guest.c tests/guest/guest.lds tests/guest/layout.h
+
+$(GUEST): $(GUEST_SRC)
+	@mkdir -p $(@D)
+	gcc $(GUEST_CFLAGS) -c tests/guest/start.S -o $(@D)/start.o
+	gcc $(GUEST_CFLAGS) -c tests/guest/guest.c -o $(@D)/guest.o
+	ld -m elf_x86_64 -T tests/guest/guest.lds -z max-page-size=0x1000 --build-id=none --no-warn-rwx-segments -nostdlib \
+	   -o $(@D)/guest64.elf $(@D)/start.o $(@D)/guest.o
+	objcopy -I elf64-x86-64 -O elf32-i386 $(@D)/guest64.elf $@
 
 # ---- fuzzing: ten seconds each in `make check`, FUZZ_TIME here ------------------------------------------
 FUZZERS  := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))

@@ -111,23 +111,47 @@ static int unique_id(const vmsig_topo_build *b, const vmsig_file_endpoint *f) {
     return 0;
 }
 
-static int host_options(const vmsig_topo_build *b, const vmsig_file_endpoint *f, vmsig_topo_actor *a) {
-    bool stub = strcmp(vmsig_file_host_name(f->host), "stub") == 0;
-    if (stub && f->stub.memory % (2u << 20) != 0)
-        return vmsig_topo_fail(b, f->stub.memory_mark, "memory: found %" PRIu64 " bytes, expected a multiple of 2M",
-                               f->stub.memory);
-    int err = add_number(b, a, "memory", stub ? f->stub.memory : f->qemu.memory);
-    if (stub) {
-        err = err < 0 ? err : add_option(b, a, "la57", f->stub.la57 ? "true" : "false");
-        err = err < 0 ? err : add_number(b, a, "hz", f->stub.hz);
-        return err < 0 ? err : add_number(b, a, "boot_ms", f->stub.boot_ms);
+static int stub_options(const vmsig_topo_build *b, const vmsig_file_stub *f, vmsig_topo_actor *a) {
+    if (f->memory % (2u << 20) != 0)
+        return vmsig_topo_fail(b, f->memory_mark, "memory: found %" PRIu64 " bytes, expected a multiple of 2M",
+                               f->memory);
+    int err = add_number(b, a, "memory", f->memory);
+    err = err < 0 ? err : add_option(b, a, "la57", f->la57 ? "true" : "false");
+    err = err < 0 ? err : add_number(b, a, "hz", f->hz);
+    return err < 0 ? err : add_number(b, a, "boot_ms", f->boot_ms);
+}
+
+/* A path, which counts from the file's folder; NULL = not written. */
+static int add_path(const vmsig_topo_build *b, vmsig_topo_actor *a, const char *key, const char *path) {
+    char *full = path ? vmsig_topo_path(b->t, path) : NULL;
+    int err = !path ? 0 : full ? add_option(b, a, key, full) : vmsig_topo_no_memory(b);
+    free(full);
+    return err;
+}
+
+static int add_text(const vmsig_topo_build *b, vmsig_topo_actor *a, const char *key, const char *text) {
+    return text ? add_option(b, a, key, text) : 0;
+}
+
+static int qemu_options(const vmsig_topo_build *b, const vmsig_file_qemu *f, vmsig_topo_actor *a) {
+    if (f->memory % (1u << 20) != 0)
+        return vmsig_topo_fail(b, f->memory_mark, "memory: found %" PRIu64 " bytes, expected a multiple of 1M",
+                               f->memory);
+    bool in_path = f->program && !strchr(f->program, '/');
+    int err = add_number(b, a, "memory", f->memory);
+    err = err < 0 ? err : add_option(b, a, "accel", vmsig_file_accel_name(f->accel));
+    err = err < 0 ? err : in_path ? add_option(b, a, "program", f->program) : add_path(b, a, "program", f->program);
+    err = err < 0 ? err : add_text(b, a, "machine", f->machine);
+    err = err < 0 ? err : add_text(b, a, "cpu", f->cpu);
+    err = err < 0 ? err : add_path(b, a, "kernel", f->kernel);
+    err = err < 0 ? err : add_text(b, a, "append", f->append);
+    err = err < 0 ? err : add_path(b, a, "initrd", f->initrd);
+    err = err < 0 ? err : add_path(b, a, "disk", f->disk);
+    for (size_t i = 0; i < f->args.n && err == 0; i++) {
+        char key[32];
+        snprintf(key, sizeof key, "args.%zu", i);
+        err = add_option(b, a, key, f->args.items[i]);
     }
-    err = err < 0 ? err : add_option(b, a, "accel", vmsig_file_accel_name(f->qemu.accel));
-    if (err < 0 || !f->qemu.kernel)
-        return err;
-    char *kernel = vmsig_topo_path(b->t, f->qemu.kernel);
-    err = kernel ? add_option(b, a, "kernel", kernel) : vmsig_topo_no_memory(b);
-    free(kernel);
     return err;
 }
 
@@ -148,7 +172,8 @@ static int make_endpoint(vmsig_topo_build *b, const vmsig_file_endpoint *f) {
     a->accepts = HOST_ACCEPTS;
     err = copy(b, f->name, &e->name);
     err = err < 0 ? err : copy(b, vmsig_file_host_name(f->host), &e->host);
-    err = err < 0 ? err : host_options(b, f, a);
+    if (err == 0)
+        err = strcmp(e->host, "stub") == 0 ? stub_options(b, &f->stub, a) : qemu_options(b, &f->qemu, a);
     snprintf(exec, sizeof exec, "vmsig-host-%s", vmsig_file_host_name(f->host));
     return err < 0 ? err : make_run(b, &f->run, "host", exec, f->host_mark, a);
 }

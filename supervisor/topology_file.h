@@ -32,7 +32,9 @@ typedef struct vmsig_file_stub {
 typedef struct vmsig_file_qemu {
     uint64_t memory;
     int accel;
-    char *kernel;
+    char *program, *machine, *cpu, *kernel, *append, *initrd, *disk;
+    vmsig_conf_list args;
+    vmsig_conf_mark memory_mark;
 } vmsig_file_qemu;
 
 typedef struct vmsig_file_endpoint {

@@ -80,11 +80,21 @@ static const vmsig_conf_table stub_table = {"stub", "Settings of `host: stub`, a
                                             sizeof(vmsig_file_stub), stub_keys, COUNT(stub_keys)};
 
 static const vmsig_conf_key qemu_keys[] = {
-    {KEY("memory", SIZE), AT(vmsig_file_qemu, memory), .min = 1u << 20, .max = 1ull << 40, .fallback = "128M",
-     .help = "The VM's RAM."},
+    {KEY("memory", SIZE), AT(vmsig_file_qemu, memory), MARK(vmsig_file_qemu, memory), .min = 4u << 20,
+     .max = 1ull << 40, .fallback = "128M", .help = "The VM's RAM, a multiple of 1M."},
     {KEY("accel", CHOICE), AT(vmsig_file_qemu, accel), .choices = accels, .fallback = "auto",
      .help = "How the VM is run: KVM where there is one, else TCG; KVM; TCG."},
+    {KEY("program", STRING), AT(vmsig_file_qemu, program),
+     .help = "The QEMU program; a path with a slash counts from the file's folder. Without: qemu-system-x86_64 in PATH."},
+    {KEY("machine", STRING), AT(vmsig_file_qemu, machine), .fallback = "q35",
+     .help = "The machine that QEMU makes: q35 or pc, with its settings behind commas."},
+    {KEY("cpu", STRING), AT(vmsig_file_qemu, cpu), .help = "Model and features of its CPU. Without: QEMU's own choice."},
     {KEY("kernel", STRING), AT(vmsig_file_qemu, kernel), .help = "The kernel that it boots."},
+    {KEY("append", STRING), AT(vmsig_file_qemu, append), .help = "The kernel's command line."},
+    {KEY("initrd", STRING), AT(vmsig_file_qemu, initrd), .help = "The kernel's initial RAM disk."},
+    {KEY("disk", STRING), AT(vmsig_file_qemu, disk), .help = "An image, raw or qcow2, as its virtio disk."},
+    {KEY("args", LIST), AT(vmsig_file_qemu, args), .max = 250,
+     .help = "More arguments for QEMU, as they are: [-device, usb-ehci, -device, usb-tablet] for absolute positions."},
 };
 static const vmsig_conf_table qemu_table = {"qemu", "Settings of `host: qemu`; without effect for another host.",
                                             sizeof(vmsig_file_qemu), qemu_keys, COUNT(qemu_keys)};

@@ -29,6 +29,7 @@ libfuzzer-14-dev fuzzing
 spin the protocol models
 python3 the scripted tests
 mandoc the man pages are checked
+qemu-system-x86 real VMs
 END
         ;;
     *)

@@ -130,7 +130,7 @@ static void on_readable(void *ud, uint32_t events) {
     host_actor *a = ud;
     (void)events;
     if (source()->on_readable(a->host) < 0) {
-        vmsig_rt_fail(a->rt, "the VM is gone: %s", strerror(errno));
+        vmsig_rt_fail(a->rt, "the VM is gone: %s", vmsig_host_why(a->host, errno));
         vmsig_rt_quit(a->rt, 1);
     }
 }

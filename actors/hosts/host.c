@@ -237,7 +237,7 @@ static int do_input(vmsig_host *h, const vmsig_event *cmd) {
     uint32_t n = cmd->inln_len / (uint32_t)sizeof *in;
     memcpy(in, cmd->inln, n * sizeof *in);
     for (uint32_t i = 0; i < n; i++)
-        if (!input_valid(&in[i]))
+        if (!input_valid(&in[i]) || (h->backend->knows && !h->backend->knows(h->vm, &in[i])))
             return VMSIG_INVALID;
     return h->backend->input ? send_input(h, (uint32_t)cmd->corr, in, n) : VMSIG_INVALID;
 }
@@ -396,6 +396,11 @@ static int on_readable(void *src) {
     if (rc < 0)
         errno = -rc;
     return rc < 0 ? -1 : 0;
+}
+
+const char *vmsig_host_why(const vmsig_host *h, int err) {
+    const char *why = h->backend->why ? h->backend->why(h->vm) : NULL;
+    return why && why[0] ? why : strerror(err);
 }
 
 /* What a former incarnation left: results that it did not publish, effects of which nobody knows, fences to redo. */

@@ -38,13 +38,15 @@ typedef struct vmsig_host vmsig_host;
 #define VMSIG_HOST_LATER (-1)
 typedef struct vmsig_host_backend {
     const char *name;
-    int (*start)(void *vm, vmsig_host *host); /* powers on; offers RAM, reports state and memctx */
+    int (*start)(void *vm, vmsig_host *host);       /* powers on; offers RAM, reports state and memctx */
+    bool (*knows)(void *vm, const vmsig_input *in); /* has it such a key, button, axis? NULL: every one */
     int (*input)(void *vm, uint32_t corr, const vmsig_input *in, uint32_t n); /* corr 0: the host's own, no result */
     int (*lifecycle)(void *vm, uint32_t corr, uint32_t op);       /* VM stop and cont come as PAUSE, RESUME */
     int (*query)(void *vm, uint32_t corr, uint64_t *detail);      /* NULL: the state last told is the answer */
     int (*quiet)(void *vm, uint32_t corr, vmsig_lease_class cls); /* drain; NULL: no effect is ever under way */
     int (*fd)(void *vm);
     int (*on_readable)(void *vm); /* 0, or negative errno: the VM is gone for good */
+    const char *(*why)(void *vm); /* then: the sentence that tells why; NULL: the errno does */
     void (*close)(void *vm);
 } vmsig_host_backend;
 
@@ -79,6 +81,9 @@ void vmsig_host_log(const vmsig_host *h, const char *fmt, ...) __attribute__((fo
 /* The host as a source: pass these with the vmsig_host * to vmsig_core_add_source, or run it as an actor. The VM is
  * started when the hook for events is installed. A command is refused (-1, EAGAIN) while something is owed. */
 const vmsig_source_ops *vmsig_host_source_ops(void);
+
+/* Why the VM is gone, when on_readable failed with errno. */
+const char *vmsig_host_why(const vmsig_host *h, int err);
 
 /* Runs a host as an actor process: the exit code for main. make: builds backend and vm from the actor's options; 0, or
  * negative errno and a sentence in err. */

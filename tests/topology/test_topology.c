@@ -168,10 +168,24 @@ Test(topology, each_setting_arrives) {
 
 Test(topology, a_qemu_endpoint_has_its_settings) {
     put("vmsig-host-qemu", "#!/bin/sh\n", 0755);
-    vmsig_topology *t =
-        fine("endpoints:\n  - {name: vm, id: 0, host: qemu, qemu: {memory: 1G, accel: tcg, kernel: k.elf}}\n"
-             "  - {name: vn, id: 1, host: qemu}\n" ACTORS);
+    vmsig_topology *t = fine(
+        "endpoints:\n  - {name: vm, id: 0, host: qemu, qemu: {memory: 1G, accel: tcg, kernel: k.elf}}\n"
+        "  - {name: vn, id: 1, host: qemu}\n"
+        "  - {name: vo, id: 2, host: qemu, qemu: {program: bin/q, machine: pc, cpu: max, append: a b, initrd: i.gz,"
+        " disk: d.img, args: [-device, pvpanic]}}\n"
+        "  - {name: vp, id: 3, host: qemu, qemu: {program: qemu-kvm}}\n" ACTORS);
     cr_expect_str_eq(t->endpoints[0].host, "qemu");
+    const struct {
+        const char *key, *value;
+    } given[] = {{"machine", "pc"},     {"cpu", "max"}, {"append", "a b"},
+                 {"args.0", "-device"}, {"args.2", ""}, {"args.1", "pvpanic"}};
+    for (size_t i = 0; i < sizeof given / sizeof *given; i++)
+        cr_expect_str_eq(option(actor(t, "vo"), given[i].key), given[i].value, "%s", given[i].key);
+    cr_expect_str_eq(option(actor(t, "vo"), "program"), in_dir("bin/q"));
+    cr_expect_str_eq(option(actor(t, "vo"), "initrd"), in_dir("i.gz"));
+    cr_expect_str_eq(option(actor(t, "vo"), "disk"), in_dir("d.img"));
+    cr_expect_str_eq(option(actor(t, "vp"), "program"), "qemu-kvm");
+    cr_expect_str_eq(option(actor(t, "vn"), "machine"), "q35");
     cr_expect_str_eq(option(actor(t, "vm"), "memory"), "1073741824");
     cr_expect_str_eq(option(actor(t, "vm"), "accel"), "tcg");
     cr_expect_str_eq(option(actor(t, "vm"), "kernel"), in_dir("k.elf"));

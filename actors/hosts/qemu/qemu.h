@@ -1,0 +1,27 @@
+/* qemu.h: a stock QEMU as a backend of a host (actors/hosts/host.h).
+ *
+ *   QEMU (-S) ──first reply──► RAM sealed, offered ──cont──► running ──paging on──► memctx published
+ *
+ *   guest resets, triple-faults: QEMU pauses with SHUTDOWN, RAM frozen ──► epoch moves, nothing may be written ──►
+ *   set-action reboot=reset · system_reset · set-action reboot=shutdown · cont ──► writes again, memctx anew
+ *
+ * So no command of the old epoch can ever hit the guest that has booted anew. The epoch also moves when the guest wakes
+ * from S3, when it is shut down, when QEMU ends, and when somebody else has stopped and resumed the VM: he may have
+ * loaded a snapshot.
+ *
+ * The memctx is a sample (`info registers -a`): taken at each epoch until the guest has paging on, when the VM is
+ * paused (then it is coherent) and at each VM query; published where it differs from the last one. Nothing wakes up
+ * otherwise.
+ */
+#ifndef VMSIG_HOST_QEMU_H
+#define VMSIG_HOST_QEMU_H
+
+#include "actors/hosts/host.h"
+
+extern const vmsig_host_backend vmsig_qemu_backend;
+
+/* Starts QEMU as the options say (docs/qemu.md). A vmsig_host_make_fn. */
+int vmsig_qemu_make(const char *(*option)(void *ud, const char *key), void *ud, const vmsig_host_backend **backend,
+                    void **vm, char *err, size_t err_len);
+
+#endif

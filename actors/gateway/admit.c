@@ -15,7 +15,7 @@ static bool well_formed(const vmsig_event *cmd) {
            (cmd->payload_len == 0) == (cmd->payload == NULL) && cmd->prio <= VMSIG_PRIO_URGENT;
 }
 
-/* A lease is looked at as of now, not as of the last turn. */
+/* A lease is looked at as of now, not as of the last turn: its term, and its epoch. */
 static const vmsig_lease_slot *slot_now(vmsig_gate *g, uint32_t endpoint, uint32_t cls) {
     const vmsig_lease_slot *s = &g->d->lease[endpoint][cls];
     if (s->state == VMSIG_SLOT_HELD && vmsig_gate_now(g) >= s->expires_ns)
@@ -25,7 +25,8 @@ static const vmsig_lease_slot *slot_now(vmsig_gate *g, uint32_t endpoint, uint32
 
 static vmsig_status lease_status(vmsig_gate *g, const vmsig_gate_control *c, const vmsig_event *cmd, uint32_t cls) {
     const vmsig_lease_slot *s = slot_now(g, cmd->endpoint, cls);
-    bool mine = s->state == VMSIG_SLOT_HELD && s->session == c->session->id;
+    bool over = g->d->epoch[cmd->endpoint] != vmsig_gate_epoch(g, cmd->endpoint) || vmsig_gate_now(g) >= s->expires_ns;
+    bool mine = s->state == VMSIG_SLOT_HELD && s->session == c->session->id && !over;
     if (mine && cmd->token == s->token)
         return VMSIG_OK;
     return cmd->token ? VMSIG_FENCED : VMSIG_NOLEASE;

@@ -76,6 +76,8 @@ typedef struct vmsig_gate_control {
     vmsig_filter join_skip;
     /* records that were trimmed before it had them */
     uint64_t lost_count, lost_first, lost_last;
+    uint32_t refused; /* preemptions, of late */
+    uint64_t refused_ns;
     uint64_t ram_missing; /* endpoints whose MEMCTX waits for its RAM fd */
 } vmsig_gate_control;
 

@@ -135,7 +135,20 @@ void vmsig_gate_slot_event(vmsig_gate *g, uint32_t endpoint, uint32_t cls, vmsig
     vmsig_gate_commit(g);
 }
 
+#define EPOCH_BYTES 16384u /* of records that an epoch's end brings about, at most */
+
 /* ---- commands ------------------------------------------------------------------------------------------ */
+
+#define REFUSALS    16u        /* that a control may be given in a row ... */
+#define REFUSALS_NS 100000000u /* ... and one more each 100 ms: then the arbiter is not asked */
+
+/* A refused preemption cannot be retried in a storm. */
+static bool storms(vmsig_gate *g, vmsig_gate_control *c) {
+    uint64_t back = (vmsig_gate_now(g) - c->refused_ns) / REFUSALS_NS;
+    c->refused -= back < c->refused ? (uint32_t)back : c->refused;
+    c->refused_ns += back * REFUSALS_NS;
+    return c->refused >= REFUSALS;
+}
 
 static vmsig_arb_decision arbitrate(vmsig_gate *g, vmsig_gate_control *c, uint32_t endpoint, uint32_t cls) {
     const vmsig_lease_slot *s = &g->d->lease[endpoint][cls];
@@ -144,7 +157,11 @@ static vmsig_arb_decision arbitrate(vmsig_gate *g, vmsig_gate_control *c, uint32
     vmsig_gate_control *owner = vmsig_gate_control_of(g, s->session);
     if (!owner) /* the gate was restarted, and the holder has a moment yet to come back */
         return VMSIG_ARB_DENY;
-    return g->arbiter(g->arbiter_ud, endpoint, cls, &owner->filter.grant, &c->filter.grant);
+    if (storms(g, c))
+        return VMSIG_ARB_DENY;
+    vmsig_arb_decision d = g->arbiter(g->arbiter_ud, endpoint, cls, &owner->filter.grant, &c->filter.grant);
+    c->refused += d == VMSIG_ARB_DENY;
+    return d;
 }
 
 static const vmsig_slot_event event_of[] = {[VMSIG_LEASE_ACQUIRE] = VMSIG_SLOT_ACQUIRE,
@@ -175,6 +192,11 @@ int vmsig_gate_lease_command(vmsig_gate *g, vmsig_gate_control *c, const vmsig_e
     vmsig_lease l;
     memcpy(&l, cmd->inln, sizeof l);
     const vmsig_lease_slot *s = &g->d->lease[cmd->endpoint][l.cls];
+    if (g->d->epoch[cmd->endpoint] != vmsig_gate_epoch(g, cmd->endpoint)) { /* what was held is void */
+        if (vmsig_gate_begin(g, EPOCH_BYTES))
+            return -EAGAIN;
+        vmsig_gate_look_at_epochs(g);
+    }
     vmsig_gate_serve_lines(g); /* nobody overtakes those in line */
     if (s->state == VMSIG_SLOT_HELD && vmsig_gate_now(g) >= s->expires_ns)
         vmsig_gate_slot_event(g, cmd->endpoint, l.cls, VMSIG_SLOT_EXPIRED, 0);

@@ -1,3 +1,4 @@
+#include "actors/gateway/lease.h"
 #include "rings/fence.h"
 #include "tests/gateway/world.h"
 
@@ -140,6 +141,53 @@ Test(lease, the_end_of_the_epoch_voids_it) {
     cr_expect_not(allowed(w, token));
     cr_expect_eq(seen_lease(a).state, VMSIG_LEASE_REVOKED);
     cr_expect_gt(acquire(w, a, 0), token); /* the host has let go by itself: at once */
+    world_free(w);
+}
+
+/* The gate reads the epoch where the host has moved it, before its next turn. */
+Test(lease, of_an_ended_epoch_admits_nothing_and_is_given_anew_before_the_turn) {
+    world *w = world_new();
+    seen *a = world_control(w, 11, 0), *b = world_control(w, 22, 0);
+    uint64_t token = acquire(w, a, 0);
+    w->epoch[0] = 8;
+    vmsig_event key = world_key(0, token, 1), ask = world_lease_cmd(0, VMSIG_LEASE_ACQUIRE, VMSIG_LEASE_INPUT, 0, 2);
+    int before = w->sent_n;
+    cr_assert_eq(vmsig_inproc_send(a->ctl, &key), 0);
+    cr_assert_eq(vmsig_inproc_send(b->ctl, &ask), 0);
+    vmsig_gate_turn(w->gate);
+    cr_expect_eq(w->sent_n, before, "nothing to the host");
+    cr_expect_eq(seen_status(a, 1, NULL), VMSIG_FENCED);
+    cr_expect_eq(seen_lease(a).state, VMSIG_LEASE_REVOKED);
+    cr_expect_eq(seen_status(b, 2, NULL), VMSIG_OK);
+    world_free(w);
+}
+
+static vmsig_arb_decision counts(void *ud, uint32_t endpoint, uint32_t cls, const vmsig_grant *incumbent,
+                                 const vmsig_grant *contender) {
+    ++*(int *)ud;
+    return vmsig_arb_default(NULL, endpoint, cls, incumbent, contender);
+}
+
+Test(lease, a_refused_preemption_cannot_be_retried_in_a_storm) {
+    world *w = world_new();
+    seen *a = world_control(w, 11, 5), *b = world_control(w, 22, 5);
+    int asked = 0;
+    vmsig_gate_set_arbiter(w->gate, counts, &asked);
+    acquire(w, a, 60000);
+    for (uint64_t corr = 1; corr <= 100; corr++) {
+        world_lease(w, b, 0, VMSIG_LEASE_ACQUIRE, VMSIG_LEASE_INPUT, 0, corr);
+        cr_expect_eq(seen_status(b, corr, NULL), VMSIG_HELD, "each is answered");
+    }
+    cr_expect_eq(asked, 16);
+    w->now += SEC / 10;
+    for (uint64_t corr = 101; corr <= 110; corr++)
+        world_lease(w, b, 0, VMSIG_LEASE_ACQUIRE, VMSIG_LEASE_INPUT, 0, corr);
+    cr_expect_eq(asked, 17, "one more each 100 ms");
+    w->now += 10 * SEC;
+    world_grant(w, b, 22, UINT64_MAX, VMSIG_CAP_ALL, 6);
+    world_lease(w, b, 0, VMSIG_LEASE_ACQUIRE, VMSIG_LEASE_INPUT, 0, 200);
+    world_quiet(w, VMSIG_OK);
+    cr_expect_eq(seen_status(b, 200, NULL), VMSIG_OK);
     world_free(w);
 }
 

@@ -101,10 +101,26 @@ static bool is_query(const vmsig_send_plan *plan) {
     return plan->commands[0].kind == VMSIG_CMD_VM && body.op == VMSIG_VM_QUERY;
 }
 
+/* What is behind a status, for those that have no detail of their own. */
+static const char *const reasons[] = {
+    [VMSIG_OK] = "",
+    [VMSIG_NOCAP] = "the gateway's grants do not allow it there, or there is no such endpoint",
+    [VMSIG_NOLEASE] = "the lease was lost before it was sent",
+    [VMSIG_HELD] = "",
+    [VMSIG_FENCED] = "the endpoint was reset or the lease taken away first; nothing was done",
+    [VMSIG_INVALID] = "the endpoint cannot do that with these arguments; nothing was done",
+    [VMSIG_UNAVAILABLE] = "the endpoint cannot do that now; `vmsig status` shows its state",
+    [VMSIG_DROPPED] = "it was crowded out on the way; nothing was done",
+    [VMSIG_TIMEOUT] = "no result in time; it may still take effect",
+    [VMSIG_PARTIAL] = "a part of it was done",
+    [VMSIG_UNKNOWN] = "the host adapter died over it; nobody knows whether it was done",
+};
+
 static void explain(const answer *a, const vmsig_send_plan *plan, char *buf, size_t len) {
-    buf[0] = 0;
+    size_t known = sizeof reasons / sizeof reasons[0];
+    snprintf(buf, len, "%s", a->status >= 0 && (size_t)a->status < known ? reasons[a->status] : "");
     if (a->status == VMSIG_HELD)
-        snprintf(buf, len, "the %s lease is held by %" PRIu64, vmsig_word(VMSIG_WORDS_LEASE_CLASS, plan->lease),
+        snprintf(buf, len, "the %s lease is held by uid %" PRIu64, vmsig_word(VMSIG_WORDS_LEASE_CLASS, plan->lease),
                  a->detail);
     else if (a->status == VMSIG_OK && is_query(plan))
         snprintf(buf, len, "the VM is %s", vmsig_word(VMSIG_WORDS_VM_STATE, (uint32_t)a->detail));

@@ -40,9 +40,22 @@ static bool fixed(const vmsig_event *ev, void *out, size_t n) {
     return true;
 }
 
+/* How long the UTF-8 character at p is that a terminal shows and does not obey; 0 = it is none. */
+static size_t character(const uint8_t *p, size_t n) {
+    if (p[0] < 0x80)
+        return (p[0] >= ' ' && p[0] != 0x7f) || p[0] == '\t';
+    size_t len = p[0] >= 0xf0 ? 4 : p[0] >= 0xe0 ? 3 : 2;
+    if (p[0] < 0xc2 || p[0] > 0xf4 || len > n || (p[0] == 0xc2 && p[1] < 0xa0)) /* U+0080 to U+009F are controls */
+        return 0;
+    for (size_t i = 1; i < len; i++)
+        if ((p[i] & 0xc0) != 0x80)
+            return 0;
+    return len;
+}
+
 static bool printable(const uint8_t *p, size_t n) {
-    for (size_t i = 0; i < n; i++)
-        if ((p[i] < ' ' && p[i] != '\t') || p[i] == 0x7f)
+    for (size_t i = 0, len; i < n; i += len)
+        if ((len = character(p + i, n - i)) == 0)
             return false;
     return n > 0;
 }
@@ -242,8 +255,9 @@ static json_t *raw_json(const vmsig_event *ev) {
         hex[2 * i + 1] = digits[p[i] & 15];
     }
     hex[2 * n] = 0;
+    bool is_text = printable(p, n && p[n - 1] == '\n' ? n - 1 : n);
     /* json_stringn is NULL for what is not UTF-8 */
-    json_t *o = json_pack("{s:s s:o*}", "hex", hex, "text", n ? json_stringn((const char *)p, n) : NULL);
+    json_t *o = json_pack("{s:s s:o*}", "hex", hex, "text", is_text ? json_stringn((const char *)p, n) : NULL);
     free(hex);
     return o;
 }

@@ -176,8 +176,10 @@ static json_t *control_json(const Vmsig__Pb__StatusControl *c) {
 
 json_t *vmsig_status_json(const Vmsig__Pb__Status *s) {
     int failed = 0;
-    json_t *o = json_pack("{s:s s:s s:I s:I s:I s:s}", "name", s->name, "topology", s->topology, "pid", U(s->pid),
-                          "lineage", U(s->lineage), "uptime_ms", U(s->uptime_ms), "state", s->state);
+    char lineage[17]; /* 64 bits of chance: no number that JSON readers would keep */
+    snprintf(lineage, sizeof lineage, "%016" PRIx64, s->lineage);
+    json_t *o = json_pack("{s:s s:s s:I s:s s:I s:s}", "name", s->name, "topology", s->topology, "pid", U(s->pid),
+                          "lineage", lineage, "uptime_ms", U(s->uptime_ms), "state", s->state);
     ARRAY(o, "actors", s->n_actors, s->actors, actor_json);
     ARRAY(o, "links", s->n_links, s->links, link_json);
     ARRAY(o, "endpoints", s->n_endpoints, s->endpoints, endpoint_json);

@@ -23,7 +23,6 @@
 #define ANSWER_MS    500
 #define SILENT_MS    15000 /* a supervisor that does not answer for so long at the start will not */
 #define STOP_MS      90000 /* longer than any order of stop deadlines the topology allows by default */
-#define ACTORS_SHOWN 64u   /* of the progress; the table at the end has all */
 
 static const char help[] =
     "usage: vmsig up [TOPOLOGY] [--name NAME] [--tap | --no-tap] [--json]\n\n"
@@ -49,7 +48,7 @@ typedef struct up {
     vmsig_child keeper;
     vmsig_live *live;
     uint32_t ready; /* how many actors were seen running */
-    bool seen[ACTORS_SHOWN];
+    bool seen[VMSIG_ACTORS_MAX];
 } up;
 
 static int64_t now_ms(void) {
@@ -130,9 +129,21 @@ static int start(up *u, char *programs) {
 
 /* ---- until it runs --------------------------------------------------------------------------------------- */
 
+/* An actor may be ready before the keeper has told its pid. */
+static bool is_ready(const Vmsig__Pb__StatusActor *a) {
+    return strcmp(a->state, "ready") == 0 && a->pid > 0;
+}
+
+static bool runs(const Vmsig__Pb__Status *s) {
+    bool all_known = true;
+    for (size_t i = 0; i < s->n_actors; i++)
+        all_known &= strcmp(s->actors[i]->state, "ready") != 0 || is_ready(s->actors[i]);
+    return all_known && strcmp(s->state, "running") == 0;
+}
+
 static void progress(up *u, const Vmsig__Pb__Status *s) {
-    for (size_t i = 0; i < s->n_actors && i < ACTORS_SHOWN; i++) {
-        if (u->seen[i] || strcmp(s->actors[i]->state, "ready") != 0)
+    for (size_t i = 0; i < s->n_actors && i < VMSIG_ACTORS_MAX; i++) {
+        if (u->seen[i] || !is_ready(s->actors[i]))
             continue;
         u->seen[i] = true;
         u->ready++;
@@ -164,7 +175,7 @@ static int look(up *u, char *err) {
     if (n)
         return n;
     progress(u, r->status);
-    n = strcmp(r->status->state, "running") == 0;
+    n = runs(r->status);
     if (n)
         show(u, r->status);
     vmsig_ask_free(r);

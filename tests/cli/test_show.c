@@ -99,10 +99,13 @@ Test(show, json_gives_text_where_it_is_text) {
     cr_expect_str_eq(json_string_value(json_object_get(b, "hex")), "616263");
     cr_expect_str_eq(json_string_value(json_object_get(o, "note")), "a note");
     json_decref(o);
-    ev = event(64, "\xff", 1);
-    o = vmsig_event_json(&ev, NULL);
-    cr_expect_null(json_object_get(json_object_get(o, "body"), "text"));
-    json_decref(o);
+    static const char *const no_text[] = {"\xff", "\x04", "\xc3", "\xc2\x9b", "a\x7f", "\xc3("};
+    for (size_t i = 0; i < sizeof no_text / sizeof no_text[0]; i++) {
+        ev = event(64, no_text[i], (uint32_t)strlen(no_text[i]));
+        o = vmsig_event_json(&ev, NULL);
+        cr_expect_null(json_object_get(json_object_get(o, "body"), "text"), "%zu", i);
+        json_decref(o);
+    }
 }
 
 static Vmsig__Pb__StatusActor actor = VMSIG__PB__STATUS_ACTOR__INIT;
@@ -118,6 +121,7 @@ static const Vmsig__Pb__Status *a_status(void) {
     status.name = "demo";
     status.topology = "built-in demo";
     status.state = "running";
+    status.lineage = 0xfedcba9876543210u;
     status.n_actors = 1;
     status.actors = actors;
     return &status;
@@ -130,6 +134,7 @@ Test(show, status_as_json) {
     cr_expect_eq(json_integer_value(json_object_get(a, "pid")), 4711);
     cr_expect(json_is_null(json_object_get(a, "last_exit")));
     cr_expect(json_is_array(json_object_get(o, "links")));
+    cr_expect_str_eq(json_string_value(json_object_get(o, "lineage")), "fedcba9876543210");
     json_decref(o);
 }
 

@@ -44,6 +44,7 @@ typedef struct vmsig_gauges {
     alignas(64) uint64_t stamp_ns; /* CLOCK_MONOTONIC of the last turn that worked */
     uint64_t turns;
     uint64_t wakeups;
+    int32_t audit_error; /* of a gateway: 0, or the -errno that closed its audit log */
     vmsig_link_gauge links[];
 } vmsig_gauges;
 

@@ -14,7 +14,8 @@
 
 #include "actors/gateway/audit_sync.h"
 
-#define SEGMENT_MAX (1ull << 32) /* a segment that is read at open */
+#define ASK_AGAIN_NS 10000000000ull
+#define SEGMENT_MAX  (1ull << 32) /* a segment that is read at open */
 
 struct vmsig_audit {
     vmsig_audit_cfg cfg;
@@ -29,7 +30,7 @@ struct vmsig_audit {
     uint32_t since_checkpoint;
     int error;         /* 0 = open */
     bool damaged;      /* the segment is left as it is: only a new one opens the log */
-    bool asked;        /* for the next segment */
+    uint64_t asked_ns; /* when the next segment was asked for; 0 = not */
     uint64_t retry_ns; /* when closed */
     uint64_t lost;     /* facts, since it closed */
     uint64_t durable;
@@ -180,9 +181,10 @@ static int put_fact(vmsig_audit *a, const vmsig_audit_record *r, vmsig_audit_whe
 
 static void ask_for_next(vmsig_audit *a) {
     uint64_t limit = a->cfg.segment_bytes ? a->cfg.segment_bytes : VMSIG_AUDIT_SEGMENT_BYTES;
-    if (a->asked || (a->bytes < limit && !a->damaged))
+    uint64_t now = clock_ns(CLOCK_MONOTONIC);
+    if ((a->asked_ns && now - a->asked_ns < ASK_AGAIN_NS) || (a->bytes < limit && !a->damaged))
         return;
-    a->asked = true;
+    a->asked_ns = now;
     if (a->cfg.full)
         a->cfg.full(a->cfg.ud);
 }
@@ -193,6 +195,8 @@ int vmsig_audit_append(vmsig_audit *a, const vmsig_audit_record *rec, vmsig_audi
     if (err) {
         close_log(a, err);
         a->lost++;
+        if (a->damaged)
+            ask_for_next(a);
         return err;
     }
     if (seq)
@@ -336,7 +340,7 @@ static int open_log(vmsig_audit *a, char why[256]) {
         snprintf(why, 256, "the audit log cannot be synced: %s", strerror(-err));
         return err;
     }
-    a->asked = next;
+    a->asked_ns = next ? clock_ns(CLOCK_MONOTONIC) : 0;
     err = begin(a, torn, c.why);
     return err || !next ? err : vmsig_audit_rotate(a, a->cfg.fd);
 }
@@ -374,7 +378,14 @@ void vmsig_audit_close(vmsig_audit *a, int timeout_ms) {
 
 /* ---- the next segment ---------------------------------------------------------------------------------- */
 
+static bool same_file(int a, int b) {
+    struct stat x, y;
+    return fstat(a, &x) == 0 && fstat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
 int vmsig_audit_rotate(vmsig_audit *a, int fd) {
+    if (!is_empty(fd) || same_file(fd, a->fd))
+        return -EEXIST;
     if (vmsig_audit_sync_busy(a->sync))
         return -EBUSY;
     int mine = duplicate(fd), err = mine < 0 ? mine : 0;
@@ -390,7 +401,8 @@ int vmsig_audit_rotate(vmsig_audit *a, int fd) {
     }
     a->fd = mine;
     a->bytes = 0;
-    a->asked = a->damaged = false;
+    a->asked_ns = 0;
+    a->damaged = false;
     if (a->error && !damaged)
         return 0; /* closed for another reason: the head is written when it opens */
     err = put_head(a);

@@ -38,7 +38,7 @@ typedef struct vmsig_audit_cfg {
     uint64_t incarnation; /* of the gateway */
     uint64_t segment_bytes;    /* a segment of that size asks for the next; 0 = the usual */
     uint32_t checkpoint_every; /* records; 0 = the usual */
-    /* The segment is full, or cannot be gone on with: a new one, please (vmsig_audit_rotate). Once, until it came. */
+    /* The segment is full, or cannot be gone on with: a new one, please (vmsig_audit_rotate). Again after 10 s. */
     void (*full)(void *ud);
     /* One sentence. The log closed (error < 0) or is open again (0). */
     void (*state)(void *ud, int error, const char *text);
@@ -69,7 +69,8 @@ int vmsig_audit_fd(const vmsig_audit *a);
  * now: CLOCK_MONOTONIC. */
 uint64_t vmsig_audit_look(vmsig_audit *a, uint64_t now_ns);
 
-/* Goes on in an empty file (duplicated). -EBUSY: the one before the present is still being synced: later. */
+/* Goes on in an empty file (duplicated). -EBUSY: the one before the present is still being synced: later. -EEXIST: it is
+ * not empty, or is the present one. */
 int vmsig_audit_rotate(vmsig_audit *a, int fd);
 
 #endif

@@ -1,20 +1,24 @@
 /* vmsig-gateway: the control gateway as an actor.
  *
  *   contexts ──rings──► gate ──► server ──socket──► controls
- *            ◄─rings──
+ *            ◄─rings──    └────► auditor ──► audit log
  *
  * options: owner (uid that may do everything where there is no grants file), quiet_ms, command_ms, grace_ms
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <unistd.h>
 
+#include "actors/gateway/auditor.h"
 #include "actors/gateway/server.h"
 #include "actors/runtime/runtime.h"
 #include "rings/shm.h"
 
+#define SEAL_MS         1000        /* what the disk has to take the end of the audit log */
 #define RAM_DEADLINE_NS 1000000000u /* a RAM fd that was asked for */
 
 typedef struct ram {
@@ -30,7 +34,8 @@ typedef struct gateway {
     vmsig_state_head *state;
     vmsig_gate *gate;
     vmsig_server *server;
-    vmsig_timer *timer;
+    vmsig_timer *timer, *audit_timer;
+    vmsig_auditor *auditor; /* NULL = no audit log */
     vmsig_grants grants;
     bool has_grants;
     uint64_t endpoint_mask;
@@ -188,6 +193,66 @@ static void on_deadline(void *ud) {
     (void)ud; /* the turn that follows does what is due */
 }
 
+/* ---- audit --------------------------------------------------------------------------------------------- */
+
+static void look_at_audit(gateway *g) {
+    vmsig_timer_set(g->audit_timer, vmsig_auditor_look(g->auditor, vmsig_now_ns()), 0);
+    if (g->server)
+        vmsig_server_retry(g->server); /* a release that waited for what was held back */
+}
+
+static void on_audit_bell(void *ud, uint32_t events) {
+    (void)events;
+    look_at_audit(ud);
+}
+
+static void on_audit_timer(void *ud) {
+    look_at_audit(ud);
+}
+
+static void audit_full(void *ud) {
+    gateway *g = ud;
+    int err = vmsig_rt_ask_audit(g->rt);
+    if (err)
+        vmsig_rt_log(g->rt, "cannot ask for the audit log's next file: %s", strerror(-err));
+}
+
+static void audit_state(void *ud, int error, const char *text) {
+    gateway *g = ud;
+    vmsig_rt_gauges(g->rt)->audit_error = error;
+    vmsig_rt_log(g->rt, "%s", text);
+}
+
+static int open_audit(gateway *g) {
+    const Vmsig__Pb__Boot *b = vmsig_rt_boot(g->rt);
+    vmsig_audit_cfg cfg = {.fd = vmsig_rt_fd(g->rt, VMSIG__PB__FD_KIND__FD_AUDIT),
+                           .prev_fd = vmsig_rt_fd(g->rt, VMSIG__PB__FD_KIND__FD_AUDIT_PREV),
+                           .seal_fd = vmsig_rt_fd(g->rt, VMSIG__PB__FD_KIND__FD_AUDIT_SEAL),
+                           .gateway = b->name,
+                           .incarnation = b->incarnation,
+                           .full = audit_full,
+                           .state = audit_state,
+                           .ud = g};
+    char why[256];
+    if (cfg.fd < 0)
+        return 0;
+    signal(SIGXFSZ, SIG_IGN); /* a limit of its size is a full disk */
+    int err = vmsig_timer_new(vmsig_rt_loop(g->rt), on_audit_timer, g, &g->audit_timer);
+    if (!err && (err = vmsig_auditor_new(g->gate, &cfg, &g->auditor, why)) != 0)
+        vmsig_rt_fail(g->rt, "%s", why);
+    return err ? err : vmsig_loop_add(vmsig_rt_loop(g->rt), vmsig_auditor_fd(g->auditor), EPOLLIN, on_audit_bell, g);
+}
+
+/* The supervisor's answer to audit_full. */
+static void take_fd(void *self, Vmsig__Pb__FdKind kind) {
+    gateway *g = self;
+    if (kind == VMSIG__PB__FD_KIND__FD_AUDIT && g->auditor &&
+        vmsig_auditor_next(g->auditor, vmsig_rt_fd(g->rt, kind)) == 0)
+        look_at_audit(g);
+}
+
+/* ---- start --------------------------------------------------------------------------------------------- */
+
 static int start_server(gateway *g) {
     const char *owner = vmsig_rt_option(g->rt, "owner");
     vmsig_server_cfg cfg = {.loop = vmsig_rt_loop(g->rt),
@@ -280,6 +345,8 @@ static void turn(void *self) {
     for (int round = 0; round < 4; round++) {
         vmsig_gate_turn(g->gate);
         vmsig_server_flush(g->server);
+        if (g->auditor && vmsig_auditor_busy(g->auditor))
+            look_at_audit(g);
         if (!vmsig_gate_busy(g->gate))
             break;
     }
@@ -289,6 +356,8 @@ static void turn(void *self) {
 static int start(void *self) {
     gateway *g = self;
     int err = vmsig_timer_new(vmsig_rt_loop(g->rt), on_deadline, g, &g->timer);
+    if (!err)
+        err = open_audit(g);
     if (!err)
         err = vmsig_gate_start(g->gate);
     if (!err)
@@ -305,6 +374,11 @@ static void stop(void *self, uint64_t deadline_ns) {
     vmsig_server_free(g->server);
     g->server = NULL;
     vmsig_gate_turn(g->gate);
+    if (g->auditor) {
+        vmsig_loop_remove(vmsig_rt_loop(g->rt), vmsig_auditor_fd(g->auditor));
+        vmsig_auditor_free(g->auditor, SEAL_MS);
+        g->auditor = NULL;
+    }
     vmsig_rt_stopped(g->rt);
 }
 
@@ -315,6 +389,7 @@ static const vmsig_rt_ops ops = {
     .consume = consume,
     .writable = writable,
     .ram = take_ram,
+    .fd = take_fd,
     .turn = turn,
     .stop = stop,
 };

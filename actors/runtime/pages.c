@@ -133,6 +133,10 @@ static int *fd_place(vmsig_rt *rt, Vmsig__Pb__FdKind kind) {
         return &rt->listen_fd;
     case VMSIG__PB__FD_KIND__FD_AUDIT:
         return &rt->audit_fd;
+    case VMSIG__PB__FD_KIND__FD_AUDIT_PREV:
+        return &rt->audit_prev_fd;
+    case VMSIG__PB__FD_KIND__FD_AUDIT_SEAL:
+        return &rt->audit_seal_fd;
     default:
         return NULL;
     }
@@ -145,18 +149,22 @@ int vmsig_rt_take_fd(vmsig_rt *rt, Vmsig__Pb__FdKind kind, int fd) {
     if (*place >= 0)
         close(*place);
     *place = fd;
+    if (rt->ready && rt->ops->fd)
+        rt->ops->fd(rt->self, kind);
     return 0;
 }
 
 int vmsig_rt_fd(const vmsig_rt *rt, Vmsig__Pb__FdKind kind) {
-    switch (kind) {
-    case VMSIG__PB__FD_KIND__FD_LISTEN:
-        return rt->listen_fd;
-    case VMSIG__PB__FD_KIND__FD_AUDIT:
-        return rt->audit_fd;
-    default:
-        return -1;
-    }
+    const int *place = fd_place((vmsig_rt *)(uintptr_t)rt, kind);
+    return place ? *place : -1;
+}
+
+int vmsig_rt_ask_audit(vmsig_rt *rt) {
+    Vmsig__Pb__AuditFull full = VMSIG__PB__AUDIT_FULL__INIT;
+    Vmsig__Pb__FromActor m = VMSIG__PB__FROM_ACTOR__INIT;
+    m.m_case = VMSIG__PB__FROM_ACTOR__M_AUDIT_FULL;
+    m.audit_full = &full;
+    return vmsig_rt_send(rt, &m, -1);
 }
 
 void vmsig_rt_pages_drop(vmsig_rt *rt) {
@@ -175,12 +183,10 @@ void vmsig_rt_pages_drop(vmsig_rt *rt) {
         vmsig_fence_close(rt->own_fences);
     if (rt->fences)
         vmsig_fence_close(rt->fences);
-    if (rt->state_fd >= 0)
-        close(rt->state_fd);
-    if (rt->listen_fd >= 0)
-        close(rt->listen_fd);
-    if (rt->audit_fd >= 0)
-        close(rt->audit_fd);
+    const int fds[] = {rt->state_fd, rt->listen_fd, rt->audit_fd, rt->audit_prev_fd, rt->audit_seal_fd};
+    for (unsigned i = 0; i < sizeof fds / sizeof fds[0]; i++)
+        if (fds[i] >= 0)
+            close(fds[i]);
 }
 
 /* ---- what they say ----------------------------------------------------------------------------------- */

@@ -60,7 +60,7 @@ struct vmsig_rt {
     const vmsig_epoch_page *epochs[VMSIG_ENDPOINTS_MAX];
     vmsig_fence_page *own_fences;
     const vmsig_fence_page *fences;
-    int state_fd, listen_fd, audit_fd;
+    int state_fd, listen_fd, audit_fd, audit_prev_fd, audit_seal_fd;
 
     bool wake;           /* an input was woken, or an output has room: look before sleeping */
     unsigned busy_turns; /* since fds and timers were last looked at */

@@ -91,7 +91,8 @@ int vmsig_rt_open(const vmsig_rt_ops *ops, void *self, int timeout_ms, vmsig_rt 
     *out = rt; /* the actor's ops may want it while it opens */
     rt->ops = ops;
     rt->self = self;
-    rt->boot_fd = rt->state_fd = rt->listen_fd = rt->audit_fd = -1;
+    rt->boot_fd = rt->state_fd = rt->listen_fd = -1;
+    rt->audit_fd = rt->audit_prev_fd = rt->audit_seal_fd = -1;
     make_undumpable();
     ignore_signals();
     int err = vmsig_loop_new(&rt->loop);

@@ -71,6 +71,8 @@ typedef struct vmsig_rt_ops {
     void (*ram)(void *self, uint32_t endpoint, uint32_t ram_id, int fd);
     /* A page that this actor may read came, or came anew. */
     void (*page)(void *self, Vmsig__Pb__PageKind kind, uint32_t endpoint);
+    /* An fd came after the boot (vmsig_rt_fd). */
+    void (*fd)(void *self, Vmsig__Pb__FdKind kind);
     /* The end of a turn that did something. */
     void (*turn)(void *self);
     /* Drain and stop; call vmsig_rt_stopped when done (at once, or later, before deadline_ns). Inputs are consumed and
@@ -99,8 +101,10 @@ const vmsig_board *vmsig_rt_board(const vmsig_rt *rt); /* the newest; may change
 vmsig_gauges *vmsig_rt_gauges(vmsig_rt *rt);
 /* The fd of the state page (owned by the runtime), or -1. */
 int vmsig_rt_state_fd(const vmsig_rt *rt);
-/* An fd that came with the boot (FD_LISTEN, FD_AUDIT), owned by the runtime, or -1. */
+/* An fd that came with the boot, or later, owned by the runtime, or -1. A later one of the kind replaces it. */
 int vmsig_rt_fd(const vmsig_rt *rt, Vmsig__Pb__FdKind kind);
+/* Gateway: asks for the next segment of its audit log; it comes as FD_AUDIT. */
+int vmsig_rt_ask_audit(vmsig_rt *rt);
 
 /* The epoch of an endpoint, 0 = none (its host is down, or its page's incarnation is not the board's). Two loads. */
 uint32_t vmsig_rt_epoch(const vmsig_rt *rt, uint32_t endpoint);

@@ -109,6 +109,9 @@ static void handle(vmsig_sup_actor *a, const Vmsig__Pb__FromActor *m, const int 
     case VMSIG__PB__FROM_ACTOR__M_FAILED:
         keep_why(a, m->failed->why);
         break;
+    case VMSIG__PB__FROM_ACTOR__M_AUDIT_FULL:
+        vmsig_sup_audit_full(a);
+        break;
     default: /* Stopped and Probe: the exit, and the stamp, tell as much */
         break;
     }
@@ -244,7 +247,7 @@ out:
     return rc;
 }
 
-static int send_fd(vmsig_sup_actor *a, Vmsig__Pb__FdKind kind, int fd) {
+int vmsig_sup_send_fd(vmsig_sup_actor *a, Vmsig__Pb__FdKind kind, int fd) {
     if (fd < 0)
         return 0;
     Vmsig__Pb__Fd what = VMSIG__PB__FD__INIT;
@@ -253,6 +256,17 @@ static int send_fd(vmsig_sup_actor *a, Vmsig__Pb__FdKind kind, int fd) {
     m.m_case = VMSIG__PB__TO_ACTOR__M_FD;
     m.fd = &what;
     return vmsig_sup_send(a, &m, &fd, 1);
+}
+
+static int send_audit(vmsig_sup_actor *a) {
+    int prev = vmsig_sup_audit_prev(a->sup, a->index);
+    int rc = vmsig_sup_send_fd(a, VMSIG__PB__FD_KIND__FD_AUDIT, a->sup->gateway_audit[a->index]);
+    if (rc == 0)
+        rc = vmsig_sup_send_fd(a, VMSIG__PB__FD_KIND__FD_AUDIT_PREV, prev);
+    if (rc == 0)
+        rc = vmsig_sup_send_fd(a, VMSIG__PB__FD_KIND__FD_AUDIT_SEAL, a->sup->gateway_seal[a->index]);
+    vmsig_sup_close(&prev);
+    return rc;
 }
 
 static int send_go(vmsig_sup_actor *a) {
@@ -272,9 +286,9 @@ int vmsig_sup_boot(vmsig_sup_actor *a, int *theirs) {
     if (rc == 0)
         rc = vmsig_sup_pages_boot(a);
     if (rc == 0)
-        rc = send_fd(a, VMSIG__PB__FD_KIND__FD_LISTEN, a->sup->gateway_listen[a->index]);
+        rc = vmsig_sup_send_fd(a, VMSIG__PB__FD_KIND__FD_LISTEN, a->sup->gateway_listen[a->index]);
     if (rc == 0)
-        rc = send_fd(a, VMSIG__PB__FD_KIND__FD_AUDIT, a->sup->gateway_audit[a->index]);
+        rc = send_audit(a);
     if (rc == 0)
         rc = vmsig_sup_links_boot(a);
     if (rc == 0) {

@@ -53,16 +53,6 @@ int vmsig_sup_listen(const char *path, mode_t mode) {
     return rc;
 }
 
-static int open_audit(vmsig_sup *s, const vmsig_topo_actor *t, size_t i) {
-    if (t->audit == NULL)
-        return 0;
-    s->gateway_audit[i] = open(t->audit, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
-    if (s->gateway_audit[i] >= 0)
-        return 0;
-    vmsig_sup_say("%s: %s", t->audit, strerror(errno));
-    return -errno;
-}
-
 int vmsig_sup_listen_all(vmsig_sup *s) {
     for (size_t i = 0; i < s->topo->actors_n; i++) {
         const vmsig_topo_actor *t = &s->topo->actors[i];
@@ -71,7 +61,7 @@ int vmsig_sup_listen_all(vmsig_sup *s) {
         s->gateway_listen[i] = vmsig_sup_listen(t->socket, 0666); /* the grants say who may what */
         if (s->gateway_listen[i] < 0)
             return s->gateway_listen[i];
-        int rc = open_audit(s, t, i);
+        int rc = t->audit ? vmsig_sup_audit_open(s, i) : 0;
         if (rc)
             return rc;
     }
@@ -84,5 +74,6 @@ void vmsig_sup_unlisten_all(vmsig_sup *s) {
             unlink(s->topo->actors[i].socket);
         vmsig_sup_close(&s->gateway_listen[i]);
         vmsig_sup_close(&s->gateway_audit[i]);
+        vmsig_sup_close(&s->gateway_seal[i]);
     }
 }

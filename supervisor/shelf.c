@@ -178,8 +178,8 @@ void vmsig_sup_shelve_sockets(vmsig_sup *s) {
     int own[2] = {s->run_lock, s->status_listen};
     shelve(s, key_of(KEY_SOCKETS, 0), NULL, 0, own, 2);
     for (uint32_t i = 0; i < s->topo->actors_n; i++) {
-        int fds[2], nfds, *places[2] = {&s->gateway_listen[i], &s->gateway_audit[i]};
-        uint32_t has = gather(places, 2, fds, &nfds);
+        int fds[3], nfds, *places[3] = {&s->gateway_listen[i], &s->gateway_audit[i], &s->gateway_seal[i]};
+        uint32_t has = gather(places, 3, fds, &nfds);
         if (nfds > 0)
             shelve(s, key_of(KEY_GATEWAY, i), &has, sizeof has, fds, nfds);
     }
@@ -335,12 +335,12 @@ static int restore_link(vmsig_sup_link *l, vmsig_shelf_entry *e) {
 }
 
 static int restore_gateway(vmsig_sup *s, uint32_t i, vmsig_shelf_entry *e) {
-    int *places[2] = {&s->gateway_listen[i], &s->gateway_audit[i]};
+    int *places[3] = {&s->gateway_listen[i], &s->gateway_audit[i], &s->gateway_seal[i]};
     uint32_t has;
     if (e->len != sizeof has)
         return -EPROTO;
     memcpy(&has, e->blob, sizeof has);
-    return scatter(e, has, places, 2);
+    return scatter(e, has, places, 3);
 }
 
 static int restore_ram(vmsig_sup *s, uint32_t i, vmsig_shelf_entry *e) {

@@ -132,7 +132,8 @@ struct vmsig_sup {
     int run_lock;        /* held as long as this topology runs */
     int status_listen;   /* supervisor.sock */
     int *gateway_listen; /* by actor index; -1 = none */
-    int *gateway_audit;
+    int *gateway_audit;  /* the present segment */
+    int *gateway_seal;   /* its sealing key */
     struct vmsig_sup_client *clients;
     unsigned clients_n;
 };
@@ -170,6 +171,15 @@ void vmsig_sup_watch_boot(vmsig_sup_actor *a);
 /* Handles all that waits in the boot socket. */
 void vmsig_sup_drain_boot(vmsig_sup_actor *a);
 void vmsig_sup_close_boot(vmsig_sup_actor *a);
+
+int vmsig_sup_send_fd(vmsig_sup_actor *a, Vmsig__Pb__FdKind kind, int fd);
+
+/* ---- audit.c: a sentence has been said when they fail ---- */
+int vmsig_sup_audit_open(vmsig_sup *s, size_t i);
+/* The segment before the present one, where that is empty; the caller's. -1: there is none, or it is not asked for. */
+int vmsig_sup_audit_prev(const vmsig_sup *s, size_t i);
+/* The gateway asks for the next segment. */
+void vmsig_sup_audit_full(vmsig_sup_actor *a);
 
 /* ---- links.c ---- */
 int vmsig_sup_links_new(vmsig_sup *s);

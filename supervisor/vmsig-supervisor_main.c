@@ -89,10 +89,11 @@ static int per_actor(vmsig_sup *s) {
     size_t n = s->topo->actors_n + 1;
     s->gateway_listen = malloc(n * sizeof(int));
     s->gateway_audit = malloc(n * sizeof(int));
-    if (s->gateway_listen == NULL || s->gateway_audit == NULL)
+    s->gateway_seal = malloc(n * sizeof(int));
+    if (s->gateway_listen == NULL || s->gateway_audit == NULL || s->gateway_seal == NULL)
         return -ENOMEM;
     for (size_t i = 0; i < n; i++)
-        s->gateway_listen[i] = s->gateway_audit[i] = -1;
+        s->gateway_listen[i] = s->gateway_audit[i] = s->gateway_seal[i] = -1;
     int rc = vmsig_sup_actors_new(s);
     return rc ? rc : vmsig_sup_links_new(s);
 }
@@ -267,7 +268,7 @@ static int live(vmsig_sup *s, const options *o) {
 
 static void tidy(vmsig_sup *s) {
     vmsig_sup_status_stop(s);
-    if (s->gateway_listen != NULL && s->gateway_audit != NULL && s->run_lock >= 0)
+    if (s->gateway_listen != NULL && s->gateway_audit != NULL && s->gateway_seal != NULL && s->run_lock >= 0)
         vmsig_sup_unlisten_all(s);
     vmsig_sup_rundir_remove(s);
     vmsig_sup_actors_free(s);
@@ -276,6 +277,7 @@ static void tidy(vmsig_sup *s) {
         vmsig_sup_close(&s->ram[i].fd);
     free(s->gateway_listen);
     free(s->gateway_audit);
+    free(s->gateway_seal);
     if (s->board != NULL)
         vmsig_board_close(s->board);
     vmsig_sup_close(&s->board_fd);

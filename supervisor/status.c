@@ -245,6 +245,10 @@ static void fill_actors(vmsig_sup *s, answer *b) {
         vmsig__pb__status_control__init(c);
         c->gateway = a->topo->name;
         c->socket = a->topo->socket;
+        c->audit = a->topo->audit;
+        int error = a->gauges_map ? a->gauges_map->audit_error : 0;
+        if (error < 0 && error > -4096) /* strerror's buffer would be shared */
+            c->audit_error = (char *)strerrordesc_np(-error);
         o->n_controls++;
     }
 }

@@ -24,6 +24,7 @@ int vmsig_cmd_check(int argc, char **argv);
 int vmsig_cmd_status(int argc, char **argv);
 int vmsig_cmd_tap(int argc, char **argv);
 int vmsig_cmd_send(int argc, char **argv);
+int vmsig_cmd_audit(int argc, char **argv);
 int vmsig_cmd_bench(int argc, char **argv);
 
 /* ---- arguments --------------------------------------------------------------------------------------- */

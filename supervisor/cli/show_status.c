@@ -115,6 +115,14 @@ static int protections(const Vmsig__Pb__Status *s) {
     return vmsig_table_print(t, stdout);
 }
 
+static void audit(const Vmsig__Pb__StatusControl *c) {
+    if (c->audit && c->audit_error)
+        printf("audit log %s is CLOSED (%s): %s answers input, power and memory-write with unavailable\n", c->audit,
+               c->audit_error, c->gateway);
+    else if (c->audit)
+        printf("audit log %s\n", c->audit);
+}
+
 int vmsig_show_status(const Vmsig__Pb__Status *s) {
     static int (*const parts[])(const Vmsig__Pb__Status *) = {actors, links, endpoints, protections};
     const size_t rows[] = {s->n_actors, s->n_links, s->n_endpoints, s->n_protections};
@@ -131,6 +139,8 @@ int vmsig_show_status(const Vmsig__Pb__Status *s) {
         putchar('\n');
     for (size_t i = 0; i < s->n_controls; i++)
         printf("controls attach to %s at %s\n", s->controls[i]->gateway, s->controls[i]->socket);
+    for (size_t i = 0; i < s->n_controls; i++)
+        audit(s->controls[i]);
     return 0;
 }
 
@@ -162,7 +172,8 @@ static json_t *protection_json(const Vmsig__Pb__StatusProtection *p) {
 }
 
 static json_t *control_json(const Vmsig__Pb__StatusControl *c) {
-    return json_pack("{s:s s:s}", "gateway", c->gateway, "socket", c->socket);
+    return json_pack("{s:s s:s s:s? s:s?}", "gateway", c->gateway, "socket", c->socket, "audit", c->audit,
+                     "audit_error", c->audit_error);
 }
 
 /* An array of what `one` makes of each item. */

@@ -15,6 +15,7 @@ static const struct command {
     {"status", vmsig_cmd_status, "actors, links, endpoints and protections of a running topology"},
     {"tap", vmsig_cmd_tap, "watch events as a control gets them"},
     {"send", vmsig_cmd_send, "send a command to an endpoint and print its result"},
+    {"audit", vmsig_cmd_audit, "show, verify or follow the audit log"},
     {"bench", vmsig_cmd_bench, "measure latency and throughput on this machine"},
 };
 #define COMMANDS (sizeof commands / sizeof commands[0])

@@ -28,7 +28,8 @@ struct vmsig_qmp {
     int fd;
     const vmsig_qmp_ops *ops;
     void *ud;
-    bool over, understood;
+    bool over;
+    bool understood; /* false: half a line of a former client's may come first */
     uint32_t next_id;
     pending pending[PENDING_MAX];
     char *in;
@@ -220,6 +221,7 @@ int vmsig_qmp_send(vmsig_qmp *q, uint64_t deadline_ns, vmsig_qmp_reply_fn fn, vo
 int vmsig_qmp_resync(vmsig_qmp *q) {
     if (q->out_len + 2 > OUT_MAX)
         return -ENOBUFS;
+    q->understood = false;
     memcpy(q->out + q->out_len, "\xff\n", 2);
     q->out_len += 2;
     flush(q);
@@ -232,7 +234,7 @@ int vmsig_qmp_new(vmsig_loop *loop, int fd, const vmsig_qmp_ops *ops, void *ud, 
     vmsig_qmp *q = calloc(1, sizeof *q);
     if (!q)
         return -ENOMEM;
-    *q = (vmsig_qmp){.loop = loop, .fd = fd, .ops = ops, .ud = ud, .next_id = 1};
+    *q = (vmsig_qmp){.loop = loop, .fd = fd, .ops = ops, .ud = ud, .understood = true, .next_id = 1};
     int rc = vmsig_timer_new(loop, on_timer, q, &q->timer);
     if (rc == 0)
         rc = vmsig_loop_add(loop, fd, EPOLLIN, on_ready, q);

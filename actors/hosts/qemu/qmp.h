@@ -4,8 +4,7 @@
  *                                   └────{"event":…}───────────► ops.event, in the order of the stream
  *
  * Several commands may be under way; QEMU answers them in order. Each has a deadline: a QEMU that is stopped never
- * answers. A reply that comes after its deadline is dropped. What is no JSON before the first reply is skipped: a
- * former client may have left half a line.
+ * answers. A reply that comes after its deadline is dropped.
  *
  * One thread, on a vmsig_loop. Errors: 0 or negative errno.
  */
@@ -34,7 +33,8 @@ typedef struct vmsig_qmp vmsig_qmp;
 int vmsig_qmp_new(vmsig_loop *loop, int fd, const vmsig_qmp_ops *ops, void *ud, vmsig_qmp **out);
 void vmsig_qmp_free(vmsig_qmp *q);
 
-/* Ends what a former client may have written by half. Before the first command. */
+/* Takes over a stream from a former client, before the first command: ends what he may have written by half, and skips
+ * what he may have read by half. */
 int vmsig_qmp_resync(vmsig_qmp *q);
 
 /* fmt and what follows is the inside of the command: "\"execute\":\"stop\"". fn NULL: the reply does not matter.

@@ -1,0 +1,165 @@
+"""Real VMs in whole topologies: QEMU under TCG with the test guest (tests/guest/layout.h)."""
+import json
+import os
+import shutil
+import signal
+
+from lab import Lab, expect, main, until
+
+MAILBOX = 0x300000
+CR3, KEYS, COMMAND, ARGUMENT, ECHO_IN, ECHO_OUT = (MAILBOX + 8 * i for i in (2, 4, 7, 8, 10, 11))
+WINDOW = 0xffff900000000000
+ECHO_OUT_IN_WINDOW = WINDOW + (ECHO_OUT - MAILBOX)
+RESET = 1
+
+VM = """\
+  - {{name: {name}, id: {id}, host: qemu, qemu: {{memory: 32M, accel: tcg, kernel: guest.elf{more}}}}}
+"""
+REST = """\
+actors:
+  - {{name: ctx, kind: context}}
+  - {{name: gate, kind: gateway}}
+{watches}"""
+WATCH = """\
+  - {{name: see-{name}, kind: sensor, exec: vmsig-sensor-memwatch, endpoint: {name}, source: 9, memctx: true,
+     args: [--phys, "{phys:#x}:8", --virt, "{virt:#x}:8", --hz, "200"]}}
+"""
+
+
+def topology(*names, more=""):
+    return ("endpoints:\n" + "".join(VM.format(name=n, id=i, more=more) for i, n in enumerate(names)) +
+            REST.format(watches="".join(WATCH.format(name=n, phys=KEYS, virt=ECHO_OUT_IN_WINDOW) for n in names)))
+
+
+def start(build, *names):
+    lab = Lab(build)
+    shutil.copy(os.path.join(lab.build, "tests/guest/guest.elf"), lab.path("guest.elf"))
+    os.chmod(lab.path("guest.elf"), 0o644)
+    return lab, topology(*names)
+
+
+def send(lab, name, *words):
+    r = lab.vmsig("send", "--name", "lab", name, *words, "--json")
+    return json.loads(r.stdout)["status"] if r.stdout else r.stderr
+
+
+def write(lab, name, addr, value):
+    return send(lab, name, "memwrite", f"{addr:#x}", f"{value:#x}:8")
+
+
+def last_seen(lab, endpoint, index):
+    """The newest value of a place, as memwatch reported it."""
+    seen = [e for e in lab.events() if e["endpoint"] == endpoint and e["kind_number"] == 64]
+    for e in reversed(seen):
+        raw = bytes.fromhex(e["body"]["hex"])
+        if int.from_bytes(raw[8:10], "little") == index and not raw[12] & 4:
+            return int.from_bytes(raw[-8:], "little")
+    return None
+
+
+def memctxs(lab, endpoint=0):
+    return [e for e in lab.events() if e["kind"] == "memctx" and e["endpoint"] == endpoint]
+
+
+def booted(lab, endpoint=0, epoch=0):
+    return until("a memctx", lambda: next((e for e in memctxs(lab, endpoint) if e["epoch"] > epoch), None))
+
+
+def epoch_of(lab, endpoint=0):
+    return next(e["epoch"] for e in lab.status()["endpoints"] if e["id"] == endpoint)
+
+
+def usable(lab, name, endpoint, value):
+    """The guest's loop answers: it copies a value, and the control reads it through the guest's own page tables."""
+    until(lambda: f"{name} takes {value:#x}",
+          lambda: write(lab, name, ECHO_IN, value) == "ok" and last_seen(lab, endpoint, 1) == value)
+
+
+def qemu_of(lab, name):
+    """The QEMU of an endpoint; it is to be gone at the end like all others."""
+    uid = os.stat(f"/proc/{lab.actor(name)['pid']}").st_uid
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/cmdline", "rb") as f:
+                line = f.read()
+            if line.startswith(b"qemu-system-x86_64") and lab.dir.encode() in line:
+                lab.pids.add(int(pid))
+                if os.stat(f"/proc/{pid}").st_uid == uid or os.getuid() != 0:
+                    return int(pid)
+        except OSError:
+            pass
+    return None
+
+
+def check_boot_read_type_write_reset(build):
+    lab, text = start(build, "vm")
+    with lab:
+        lab.up(text)
+        lab.tap()
+        first = booted(lab)
+        expect("RAM mapped read-only" in first.get("note", ""), f"{first}")
+        usable(lab, "vm", 0, 0x1001)
+        keys = last_seen(lab, 0, 0)
+        expect(send(lab, "vm", "key", "a") == "ok", "a key")
+        until("the key in the guest's memory", lambda: last_seen(lab, 0, 0) == keys + 2)
+        old = epoch_of(lab)
+        expect(write(lab, "vm", COMMAND, RESET) == "ok", "a reset by the guest")
+        booted(lab, epoch=old)
+        expect(any(e["kind"] == "memctx-invalid" and e["epoch"] > old for e in lab.events()), "the old one is void")
+        usable(lab, "vm", 0, 0x1002)
+        lab.end()
+
+
+def check_the_death_of_qemu(build):
+    lab, text = start(build, "vm")
+    with lab:
+        lab.up(text)
+        lab.tap()
+        booted(lab)
+        usable(lab, "vm", 0, 0x2001)
+        old, pid = epoch_of(lab), lab.actor("vm")["pid"]
+        os.kill(qemu_of(lab, "vm"), signal.SIGKILL)
+        booted(lab, epoch=old)
+        a = lab.actor("vm")
+        expect(a["restarts"] == 1 and a["pid"] != pid, f"{a}")
+        expect("QEMU has ended" in lab.read("up.err") + json.dumps(a), f"{lab.read('up.err')[-300:]} {a}")
+        usable(lab, "vm", 0, 0x2002)
+        qemu_of(lab, "vm")
+        lab.end()
+
+
+def check_two_vms_at_once(build):
+    lab, text = start(build, "one", "two")
+    with lab:
+        lab.up(text)
+        lab.tap()
+        booted(lab, 0)
+        booted(lab, 1)
+        usable(lab, "one", 0, 0x3001)
+        usable(lab, "two", 1, 0x3002)
+        epochs = [epoch_of(lab, 0), epoch_of(lab, 1)]
+        expect(send(lab, "one", "reset") == "ok", "a reset")
+        booted(lab, 0, epochs[0])
+        usable(lab, "one", 0, 0x3003)
+        expect(epoch_of(lab, 1) == epochs[1], "the other one's epoch moved too")
+        expect(last_seen(lab, 1, 1) == 0x3002, "the other one's memory was written")
+        qemu_of(lab, "one"), qemu_of(lab, "two")
+        lab.end()
+
+
+def refused(build, more, expected):
+    lab, _ = start(build)
+    with lab:
+        lab.file("lab.yaml", topology("vm", more=more).replace("host: qemu,", "host: qemu, restart: temporary,"))
+        p = lab.start("up", lab.program("up", lab.path("lab.yaml"), "--json", "--no-tap"))
+        until(lambda: f"{expected}: {lab.read('up.err')[-400:]}", lambda: expected in lab.read("up.err"))
+        p.send_signal(signal.SIGINT)
+        p.wait(30)
+
+
+def check_what_cannot_be_started_is_told_in_the_log(build):
+    refused(build, ", args: [-device, no-such-device]", "'no-such-device' is not a valid device model name")
+
+
+if __name__ == "__main__":
+    main()

@@ -28,7 +28,7 @@
 #include "vmsig_client.h"
 
 #define BEATS     1000u    /* events of a round of latency */
-#define PERIOD_NS 1000000u /* between two of them */
+#define PERIOD_NS 200000u /* between two of them */
 #define EVENTS    1000000u /* of a round of throughput */
 #define WINDOW    49152u   /* of them may be under way: less than a gateway's window holds */
 #define STEP      4096u    /* of them are ordered at a time */

@@ -321,9 +321,17 @@ static bool head_ok(uint32_t kind, uint32_t dir, uint32_t source, uint32_t prio,
            (flags & ~FLAGS_ALL) == 0;
 }
 
+bool vmsig_codec_head_ok(const vmsig_event *ev) {
+    return head_ok(ev->kind, ev->dir, ev->source, ev->prio, ev->endpoint, ev->flags);
+}
+
+bool vmsig_codec_plain(uint32_t kind) {
+    return body_of(kind) == &raw_body;
+}
+
 int vmsig_event_to_pb(const vmsig_event *ev, vmsig_pb_event *out) {
-    if (!head_ok(ev->kind, ev->dir, ev->source, ev->prio, ev->endpoint, ev->flags) || ev->inln_len > VMSIG_INLINE_MAX ||
-        ev->payload_len > VMSIG_PAYLOAD_MAX || (ev->payload_len && !ev->payload))
+    if (!vmsig_codec_head_ok(ev) || ev->inln_len > VMSIG_INLINE_MAX || ev->payload_len > VMSIG_PAYLOAD_MAX ||
+        (ev->payload_len && !ev->payload))
         return -EINVAL;
     const body_kind *b = body_of(ev->kind);
     if (b->bytes != 0 && b->bytes != ev->inln_len)

@@ -2,6 +2,8 @@
 #ifndef VMSIG_CODEC_H
 #define VMSIG_CODEC_H
 
+#include <stdbool.h>
+
 #include "event.pb-c.h"
 #include "vmsig_event.h"
 
@@ -30,6 +32,10 @@ typedef struct vmsig_pb_event {
 int vmsig_event_to_pb(const vmsig_event *ev, vmsig_pb_event *out);
 /* 0, -EINVAL (a field out of range, a body that is not its kind's), -ENOMEM. The payload is malloc'ed, the caller's. */
 int vmsig_event_from_pb(const Vmsig__Pb__Event *pb, vmsig_event *out);
+
+/* Whether a kind's body is plain bytes on the wire, and whether an event's fields but its body are in range. */
+bool vmsig_codec_plain(uint32_t kind);
+bool vmsig_codec_head_ok(const vmsig_event *ev);
 
 /* Names for people: "memctx", "input"...; numbers as text are answered for a sensor's own kinds (a static buffer per
  * thread). */

@@ -1,5 +1,7 @@
 #include "schema/frame.h"
 
+#include "schema/wire.h"
+
 #include <errno.h>
 #include <stdbool.h>
 #include <string.h>
@@ -108,19 +110,6 @@ typedef struct cursor {
     int messages; /* that may still come */
 } cursor;
 
-static bool varint(cursor *c, uint64_t *out) {
-    *out = 0;
-    for (unsigned shift = 0; shift < 64; shift += 7) {
-        if (c->at == c->end)
-            return false;
-        uint8_t b = *c->at++;
-        *out |= (uint64_t)(b & 0x7f) << shift;
-        if (!(b & 0x80))
-            return true;
-    }
-    return false;
-}
-
 static bool skip(cursor *c, uint64_t n) {
     if (n > (uint64_t)(c->end - c->at))
         return false;
@@ -133,7 +122,7 @@ static bool message_ok(cursor *c, const uint8_t *end, const ProtobufCMessageDesc
 /* A length-delimited field: a message is looked into, the rest is only bytes. */
 static bool delimited_ok(cursor *c, const uint8_t *end, const ProtobufCFieldDescriptor *field, int depth) {
     uint64_t len;
-    if (!varint(c, &len) || len > (uint64_t)(end - c->at))
+    if (!vmsig_varint_get(&c->at, c->end, &len) || len > (uint64_t)(end - c->at))
         return false;
     if (!field || field->type != PROTOBUF_C_TYPE_MESSAGE)
         return skip(c, len);
@@ -145,13 +134,13 @@ static bool message_ok(cursor *c, const uint8_t *end, const ProtobufCMessageDesc
         return false;
     while (c->at < end) {
         uint64_t tag, value;
-        if (!varint(c, &tag) || tag >> 3 == 0 || tag >> 3 > 0x1fffffff)
+        if (!vmsig_varint_get(&c->at, c->end, &tag) || tag >> 3 == 0 || tag >> 3 > 0x1fffffff)
             return false;
         const ProtobufCFieldDescriptor *field = protobuf_c_message_descriptor_get_field(type, (unsigned)(tag >> 3));
         bool ok = false;
         switch (tag & 7) {
         case 0:
-            ok = varint(c, &value);
+            ok = vmsig_varint_get(&c->at, c->end, &value);
             break;
         case 1:
             ok = skip(c, 8);

@@ -10,19 +10,12 @@
 #include <unistd.h>
 
 #include "actors/gateway/conn.h"
+#include "schema/wire.h"
 
 #define HEAD       16u   /* room before the events for the frame's own head */
 #define EVENTS_TAG 0x1au /* ToControl.events: field 3, length-delimited */
 #define EVENT_TAG  0x0au /* Events.event: field 1, length-delimited */
 #define FRAME_ROOM (VMSIG_FRAME_MAX - HEAD)
-
-static size_t put_varint(uint8_t *at, uint64_t v) {
-    size_t n = 0;
-    for (; v >= 0x80; v >>= 7)
-        at[n++] = (uint8_t)(v | 0x80);
-    at[n++] = (uint8_t)v;
-    return n;
-}
 
 /* ---- the socket ---------------------------------------------------------------------------------------- */
 
@@ -39,7 +32,7 @@ int vmsig_conn_flush(vmsig_conn *c) {
         return 0;
     uint8_t head[HEAD];
     head[0] = EVENTS_TAG;
-    size_t n = 1 + put_varint(head + 1, c->used);
+    size_t n = 1 + vmsig_varint_put(head + 1, c->used);
     uint8_t *at = c->out + HEAD - n;
     memcpy(at, head, n);
     ssize_t sent;
@@ -78,19 +71,41 @@ static int encode(vmsig_conn *c, const vmsig_event *ev) {
     return 0;
 }
 
-static int append(vmsig_conn *c) {
-    const ProtobufCMessage *m = &c->server->pb.e.base;
-    size_t len = protobuf_c_message_get_packed_size(m), most = 1 + 5 + len;
+/* Room in the frame for one more of `most` bytes; what is there leaves where it has to. */
+static int make_room(vmsig_conn *c, size_t most) {
     if (most > FRAME_ROOM)
         return -EMSGSIZE;
-    if (c->used + most > FRAME_ROOM) {
-        int err = vmsig_conn_flush(c);
-        if (err)
-            return err;
-    }
+    return c->used + most > FRAME_ROOM ? vmsig_conn_flush(c) : 0;
+}
+
+/* The bulk of all events, straight into the frame: 1, 0 not one of them, or -errno. */
+static int append_plain(vmsig_conn *c, const vmsig_event *ev) {
+    int err = make_room(c, 1 + 2 + VMSIG_WIRE_PLAIN_MAX);
+    if (err)
+        return err;
+    const vmsig_wire_place where = {c->sseq + 1, vmsig_gate_place(c->server->cfg.gate)};
+    uint8_t *at = c->out + HEAD + c->used;
+    size_t len = vmsig_wire_put(at + 2, ev, where);
+    if (len == 0)
+        return 0;
+    size_t more = len >= 0x80; /* a second byte of length */
+    if (more)
+        memmove(at + 3, at + 2, len);
+    at[0] = EVENT_TAG;
+    vmsig_varint_put(at + 1, len);
+    c->used += 2 + more + len;
+    return 1;
+}
+
+static int append(vmsig_conn *c) {
+    const ProtobufCMessage *m = &c->server->pb.e.base;
+    size_t len = protobuf_c_message_get_packed_size(m);
+    int err = make_room(c, 1 + 5 + len);
+    if (err)
+        return err;
     uint8_t *at = c->out + HEAD + c->used;
     *at++ = EVENT_TAG;
-    at += put_varint(at, len);
+    at += vmsig_varint_put(at, len);
     c->used = (size_t)(at - (c->out + HEAD)) + protobuf_c_message_pack(m, at);
     return 0;
 }
@@ -173,7 +188,10 @@ static int conn_subscribe(void *ctl, vmsig_sub *out) {
 
 static int conn_deliver(void *ctl, const vmsig_event *ev) {
     vmsig_conn *c = ctl;
-    int err = c->dropped ? -EPIPE : encode(c, ev);
+    int err = c->dropped ? -EPIPE : append_plain(c, ev);
+    if (err)
+        return answer(c, err < 0 ? err : 0);
+    err = encode(c, ev);
     if (err == -EINVAL) {
         vmsig_server_say(c->server,
                          "an event of endpoint %u, source %u, kind %u has a body that is not its kind's: not "

@@ -10,6 +10,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "schema/wire.h"
 #include "supervisor/client/client_impl.h"
 
 #define PROTOCOL_VERSION 1u
@@ -18,6 +19,8 @@
 #define WELCOME_NS       2000000000u
 #define FRAME_PAYLOAD    32768u /* larger payloads travel as a sealed memfd */
 #define FRAMES_PER_STEP  64
+#define EVENTS_TAG       0x1au /* ToControl.events: field 3, length-delimited */
+#define EVENT_TAG        0x0au /* Events.event: field 1, length-delimited */
 
 /* ---- coming and going ---------------------------------------------------------------------------------- */
 
@@ -179,6 +182,19 @@ static int read_payload(uint32_t len, int fd, vmsig_event *ev) {
 }
 
 /* 0, or -EPROTO: what the gateway says makes no sense; coming back and resuming puts it right. */
+static int take_next(vmsig_client *c, vmsig_event *ev, vmsig_wire_place at, int fd) {
+    if (at.sseq != c->sseq + 1)
+        return -EPROTO;
+    c->sseq = at.sseq;
+    bool twice = at.place && at.place <= c->place && !(ev->flags & VMSIG_EVF_SNAPSHOT) &&
+                 ev->kind != VMSIG_EV_SNAPSHOT_END && ev->kind != VMSIG_EV_LOST;
+    if (at.place > c->place)
+        c->place = at.place;
+    if (!twice)
+        vmsig_client_take(c, ev, ev->kind == VMSIG_EV_MEMCTX ? fd : -1);
+    return 0;
+}
+
 static int take_event(vmsig_client *c, const Vmsig__Pb__Event *pb, int fd) {
     vmsig_event ev;
     int err = vmsig_event_from_pb(pb, &ev);
@@ -186,22 +202,34 @@ static int take_event(vmsig_client *c, const Vmsig__Pb__Event *pb, int fd) {
         return -EPROTO;
     if (pb->payload_fd)
         err = read_payload(pb->payload_fd, fd, &ev);
-    if (!err && pb->sseq != c->sseq + 1)
-        err = -EPROTO;
-    if (!err) {
-        c->sseq = pb->sseq;
-        bool twice = pb->place && pb->place <= c->place && !(ev.flags & VMSIG_EVF_SNAPSHOT) &&
-                     ev.kind != VMSIG_EV_SNAPSHOT_END && ev.kind != VMSIG_EV_LOST;
-        if (pb->place > c->place)
-            c->place = pb->place;
-        if (!twice)
-            vmsig_client_take(c, &ev, ev.kind == VMSIG_EV_MEMCTX ? fd : -1);
-    }
+    if (!err)
+        err = take_next(c, &ev, (vmsig_wire_place){pb->sseq, pb->place}, fd);
     free(ev.payload);
     return err;
 }
 
-static int take_frame(vmsig_client *c, const Vmsig__Pb__ToControl *m, const int *fds, int nfds) {
+/* The bulk of all frames, events in plain form and nothing else, straight from their bytes: true when all of it was
+ * taken; *taken events of it were in any case. */
+static bool take_plain(vmsig_client *c, size_t *taken, int *err) {
+    const uint8_t *at = c->frame.bytes, *end = at + c->frame.len;
+    vmsig_wire_place where;
+    vmsig_event ev;
+    uint64_t len;
+    *taken = 0;
+    if (c->frame.nfds || at == end || *at++ != EVENTS_TAG || !vmsig_varint_get(&at, end, &len) ||
+        len != (uint64_t)(end - at))
+        return false;
+    for (; at < end && !*err; ++*taken, at += len) {
+        if (*at++ != EVENT_TAG || !vmsig_varint_get(&at, end, &len) || len > (uint64_t)(end - at) ||
+            !vmsig_wire_get(at, len, &ev, &where))
+            return false;
+        *err = take_next(c, &ev, where, -1);
+    }
+    return true;
+}
+
+/* taken: so many of its events were. */
+static int take_message(vmsig_client *c, const Vmsig__Pb__ToControl *m, size_t taken, const int *fds, int nfds) {
     int err = 0;
     switch (m->m_case) {
     case VMSIG__PB__TO_CONTROL__M_WELCOME:
@@ -213,7 +241,7 @@ static int take_frame(vmsig_client *c, const Vmsig__Pb__ToControl *m, const int 
         err = -EACCES;
         break;
     case VMSIG__PB__TO_CONTROL__M_EVENTS:
-        for (size_t i = 0; i < m->events->n_event && !err; i++)
+        for (size_t i = taken; i < m->events->n_event && !err; i++)
             err = take_event(c, m->events->event[i], nfds == 1 ? fds[0] : -1);
         break;
     case VMSIG__PB__TO_CONTROL__M_GRANT:
@@ -225,6 +253,19 @@ static int take_frame(vmsig_client *c, const Vmsig__Pb__ToControl *m, const int 
     default: /* of a newer gateway */
         break;
     }
+    return err;
+}
+
+static int take_frame(vmsig_client *c) {
+    size_t taken;
+    int err = 0;
+    if (take_plain(c, &taken, &err))
+        return err;
+    Vmsig__Pb__ToControl *m = vmsig_frame_unpack(&c->frame, &vmsig__pb__to_control__descriptor);
+    err = m ? take_message(c, m, taken, c->frame.fds, c->frame.nfds) : -EPROTO;
+    if (m)
+        vmsig__pb__to_control__free_unpacked(m, NULL);
+    vmsig_frame_close_fds(&c->frame);
     return err;
 }
 
@@ -241,15 +282,7 @@ void vmsig_client_read(vmsig_client *c) {
                 return;
             }
         }
-        int fds[VMSIG_FRAME_FDS_MAX], nfds = c->frame.nfds;
-        memcpy(fds, c->frame.fds, sizeof fds);
-        Vmsig__Pb__ToControl *m = vmsig_frame_unpack(&c->frame, &vmsig__pb__to_control__descriptor);
-        int err = m ? take_frame(c, m, fds, nfds) : -EPROTO;
-        if (m)
-            vmsig__pb__to_control__free_unpacked(m, NULL);
-        for (int k = 0; k < nfds; k++)
-            close(fds[k]);
-        if (err) {
+        if (take_frame(c)) {
             vmsig_client_disconnect(c);
             return;
         }

@@ -134,6 +134,13 @@ void vmsig_sup_map_gauges(vmsig_sup_actor *a) {
         a->gauges_map = NULL; /* status shows no numbers, then */
 }
 
+const vmsig_link_gauge *vmsig_sup_gauge(const vmsig_sup_actor *a, uint32_t link, uint32_t output) {
+    for (uint32_t i = 0; a->gauges_map != NULL && i < a->gauges_max; i++)
+        if (a->gauges_map->links[i].link == link && a->gauges_map->links[i].output == output)
+            return &a->gauges_map->links[i];
+    return NULL;
+}
+
 void vmsig_sup_page_mapped(vmsig_sup_actor *a, const Vmsig__Pb__PageMapped *m) {
     vmsig_sup *s = a->sup;
     vmsig_sup_page *page = own_page(a, m->kind);
@@ -166,12 +173,26 @@ uint32_t vmsig_sup_epoch(const vmsig_sup_actor *host) {
     return epoch;
 }
 
+/* What it took from its links goes on counting. */
+static void keep_counts(vmsig_sup_actor *a) {
+    vmsig_sup *s = a->sup;
+    for (size_t i = 0; a->gauges_map != NULL && i < s->topo->links_n; i++) {
+        vmsig_sup_link *l = &s->links[i];
+        const vmsig_link_gauge *in = l->topo->to == a->index ? vmsig_sup_gauge(a, l->topo->id, 0) : NULL;
+        if (in == NULL)
+            continue;
+        l->taken += vmsig_load64(&in->events);
+        vmsig_sup_shelve_link(s, l);
+    }
+}
+
 void vmsig_sup_pages_dead(vmsig_sup_actor *a) {
     if (a->topo->kind == VMSIG_TOPO_HOST) {
         uint32_t last = vmsig_sup_epoch(a);
         if (last >= a->epoch_next)
             a->epoch_next = last + 1;
     }
+    keep_counts(a);
     if (a->gauges_map != NULL)
         vmsig_gauges_close(a->gauges_map, a->gauges_max);
     a->gauges_map = NULL;

@@ -41,6 +41,7 @@ typedef struct link_blob {
     uint32_t version, chained, has;
     vmsig_sup_ring chain[VMSIG_RING_CHAIN], next_ring;
     vmsig_sup_page reader, next_reader;
+    uint64_t taken;
 } link_blob;
 #define LINK_FDS (5 + (int)VMSIG_RING_CHAIN)
 
@@ -133,6 +134,7 @@ void vmsig_sup_shelve_link(vmsig_sup *s, const vmsig_sup_link *l) {
     b.next_ring = l->next_ring;
     b.reader = l->reader;
     b.next_reader = l->next_reader;
+    b.taken = l->taken;
     link_places(&copy, places);
     b.has = gather(places, LINK_FDS, fds, &nfds);
     shelve(s, key_of(KEY_LINK, (uint32_t)(l - s->links)), &b, sizeof b, fds, nfds);
@@ -328,6 +330,7 @@ static int restore_link(vmsig_sup_link *l, vmsig_shelf_entry *e) {
     l->next_ring = b->next_ring;
     l->reader = b->reader;
     l->next_reader = b->next_reader;
+    l->taken = b->taken;
     link_places(l, places);
     int rc = scatter(e, b->has, places, LINK_FDS);
     vmsig_sup_link_map_reader(l);

@@ -91,30 +91,21 @@ static void fill_actor(const vmsig_sup_actor *a, Vmsig__Pb__StatusActor *o, char
 
 /* ---- links ------------------------------------------------------------------------------------------------ */
 
-static const vmsig_link_gauge *gauge_of(const vmsig_sup_actor *a, uint32_t link, uint32_t output) {
-    for (uint32_t i = 0; a->gauges_map != NULL && i < a->gauges_max; i++)
-        if (a->gauges_map->links[i].link == link && a->gauges_map->links[i].output == output)
-            return &a->gauges_map->links[i];
-    return NULL;
-}
-
-/* Events per second since the rate was last taken; a restart of the consumer counts from nothing again. */
-static void take_rate(vmsig_sup_link *l, uint64_t since_ns, uint64_t events) {
-    uint64_t now = vmsig_now_ns(), from = l->sampled_ns ? l->sampled_ns : since_ns;
-    if (events < l->sampled_events) {
-        l->sampled_events = 0;
-        from = since_ns;
-    }
+/* Events per second since the rate was last taken; the first time, since the consumer was ready. */
+static void take_rate(vmsig_sup_link *l, uint64_t ready_ns, uint64_t events) {
+    uint64_t now = vmsig_now_ns(), from = l->sampled_ns ? l->sampled_ns : ready_ns;
+    if (l->sampled_ns == 0)
+        l->sampled_events = l->taken;
     if (now - from < RATE_SPAN_NS)
         return;
-    l->rate = (double)(events - l->sampled_events) * 1e9 / (double)(now - from);
+    l->rate = events < l->sampled_events ? 0 : (double)(events - l->sampled_events) * 1e9 / (double)(now - from);
     l->sampled_ns = now;
     l->sampled_events = events;
 }
 
 static void fill_link(vmsig_sup *s, vmsig_sup_link *l, Vmsig__Pb__StatusLink *o) {
     const vmsig_sup_actor *from = &s->actors[l->topo->from], *to = &s->actors[l->topo->to];
-    const vmsig_link_gauge *out = gauge_of(from, l->topo->id, 1), *in = gauge_of(to, l->topo->id, 0);
+    const vmsig_link_gauge *out = vmsig_sup_gauge(from, l->topo->id, 1), *in = vmsig_sup_gauge(to, l->topo->id, 0);
     uint64_t cursor = vmsig_sup_link_cursor(l), tail = out ? vmsig_load64(&out->position) : cursor;
     uint64_t stalled = out ? vmsig_load64(&out->stall_since_ns) : 0, now = vmsig_now_ns();
     vmsig__pb__status_link__init(o);
@@ -123,8 +114,8 @@ static void fill_link(vmsig_sup *s, vmsig_sup_link *l, Vmsig__Pb__StatusLink *o)
     o->to = to->topo->name;
     o->slots = l->topo->slots;
     o->fill = tail > cursor ? tail - cursor : 0;
-    o->events = cursor;
-    take_rate(l, to->ready_ns ? to->ready_ns : now, in ? vmsig_load64(&in->events) : 0);
+    o->events = l->taken + (in ? vmsig_load64(&in->events) : 0);
+    take_rate(l, to->ready_ns ? to->ready_ns : now, o->events);
     o->rate = l->rate;
     o->has_p50_ns = o->has_p99_ns = in != NULL;
     o->p50_ns = in ? vmsig_hist_quantile(&in->latency, 0.5) : 0;

@@ -98,6 +98,7 @@ typedef struct vmsig_sup_link {
     vmsig_sup_page reader;    /* the consumer's newest mapped one */
     vmsig_sup_page next_reader;
     const vmsig_reader *reader_map;
+    uint64_t taken;                      /* events, by consumers that are dead */
     uint64_t sampled_ns, sampled_events; /* for the rate */
     double rate;
 } vmsig_sup_link;
@@ -205,6 +206,8 @@ void vmsig_sup_pages_dead(vmsig_sup_actor *a);
 void vmsig_sup_pages_repeat(vmsig_sup_actor *a);
 void vmsig_sup_board_update(vmsig_sup_actor *a);
 void vmsig_sup_map_gauges(vmsig_sup_actor *a);
+/* Of a link, as the actor shows it; NULL: it does not (yet). */
+const vmsig_link_gauge *vmsig_sup_gauge(const vmsig_sup_actor *a, uint32_t link, uint32_t output);
 uint32_t vmsig_sup_epoch(const vmsig_sup_actor *host);
 
 /* ---- ram.c ---- */

@@ -1,6 +1,7 @@
 /* What is said to an actor over its boot socket, and what it says. */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -180,9 +181,9 @@ static int send_boot(vmsig_sup_actor *a) {
     Vmsig__Pb__ToActor m = VMSIG__PB__TO_ACTOR__INIT;
     Vmsig__Pb__EndpointInfo ep[VMSIG_ENDPOINTS_MAX], *ep_list[VMSIG_ENDPOINTS_MAX];
     Vmsig__Pb__Policy *policy = calloc(t->policies_n + 1, sizeof *policy), **policies = NULL;
-    Vmsig__Pb__Option *option = calloc(t->options_n + 1, sizeof *option), **options = NULL;
+    Vmsig__Pb__Option *option = calloc(t->options_n + 2, sizeof *option), **options = NULL;
     policies = calloc(t->policies_n + 1, sizeof *policies);
-    options = calloc(t->options_n + 1, sizeof *options);
+    options = calloc(t->options_n + 2, sizeof *options);
     int rc = -ENOMEM;
     if (policy == NULL || option == NULL || policies == NULL || options == NULL)
         goto out;
@@ -233,6 +234,15 @@ static int send_boot(vmsig_sup_actor *a) {
         o->key = t->options[b.n_options].key;
         o->value = t->options[b.n_options].value;
     }
+    char owner[16];
+    if (t->kind == VMSIG_TOPO_GATEWAY) { /* who runs vmsig */
+        Vmsig__Pb__Option *o = options[b.n_options] = &option[b.n_options];
+        vmsig__pb__option__init(o);
+        snprintf(owner, sizeof owner, "%u", (unsigned)getuid());
+        o->key = "owner";
+        o->value = owner;
+        b.n_options++;
+    }
     if (t->grants_text != NULL) {
         b.has_grants = 1;
         b.grants.data = (uint8_t *)t->grants_text;
@@ -245,6 +255,16 @@ out:
     free(option);
     free(options);
     return rc;
+}
+
+int vmsig_sup_send_grants(vmsig_sup_actor *a) {
+    Vmsig__Pb__Grants g = VMSIG__PB__GRANTS__INIT;
+    Vmsig__Pb__ToActor m = VMSIG__PB__TO_ACTOR__INIT;
+    g.text.data = (uint8_t *)a->topo->grants_text;
+    g.text.len = a->topo->grants_len;
+    m.m_case = VMSIG__PB__TO_ACTOR__M_GRANTS;
+    m.grants = &g;
+    return vmsig_sup_send(a, &m, NULL, 0);
 }
 
 int vmsig_sup_send_fd(vmsig_sup_actor *a, Vmsig__Pb__FdKind kind, int fd) {

@@ -221,7 +221,7 @@ static void crashed(vmsig_sup_actor *a, int status) {
         return;
     }
     vmsig_sup_drain_boot(a); /* a ring that it says it has mapped may bear events */
-    if (a->orphaned) { /* not its fault: it is not counted, and nothing is said */
+    if (a->orphaned) {       /* not its fault: it is not counted, and nothing is said */
         bury(a, VMSIG_ACTOR_WAITING);
         begin(a, 0);
         return;

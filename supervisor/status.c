@@ -307,6 +307,18 @@ static void drop(client *c) {
     free(c);
 }
 
+/* To those that run; who starts later is told at its boot. */
+static int reread_grants(client *c) {
+    vmsig_conf_error err;
+    vmsig_sup *s = c->sup;
+    if (vmsig_topology_reread_grants(s->topo, &err) < 0)
+        return send_error(c->fd, err.text);
+    for (size_t i = 0; i < s->topo->actors_n; i++)
+        if (s->actors[i].topo->grants_text != NULL && s->actors[i].boot >= 0)
+            vmsig_sup_send_grants(&s->actors[i]);
+    return send_status(s, c->fd);
+}
+
 static int answer_request(client *c, const Vmsig__Pb__Request *q) {
     int rc;
     switch (q->m_case) {
@@ -316,6 +328,8 @@ static int answer_request(client *c, const Vmsig__Pb__Request *q) {
     case VMSIG__PB__REQUEST__M_STOP:
         vmsig_sup_stop(c->sup, 0);
         return send_status(c->sup, c->fd);
+    case VMSIG__PB__REQUEST__M_GRANTS:
+        return reread_grants(c);
     default:
         return send_error(c->fd, "this supervisor does not know that request; is it of another version?");
     }

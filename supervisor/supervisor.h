@@ -168,6 +168,8 @@ void vmsig_sup_actor_adopt(vmsig_sup_actor *a);
 /* *theirs: the actor's end of the boot socket, the caller's. */
 int vmsig_sup_boot(vmsig_sup_actor *a, int *theirs);
 int vmsig_sup_send(vmsig_sup_actor *a, Vmsig__Pb__ToActor *m, const int *fds, int nfds);
+/* A gateway that runs: its grants, as they were read last. */
+int vmsig_sup_send_grants(vmsig_sup_actor *a);
 void vmsig_sup_watch_boot(vmsig_sup_actor *a);
 /* Handles all that waits in the boot socket. */
 void vmsig_sup_drain_boot(vmsig_sup_actor *a);

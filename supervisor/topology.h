@@ -109,6 +109,8 @@ int vmsig_topology_load(const char *path, const char *program_dir, vmsig_topolog
 /* The same from text in memory (file: for messages; folder: for relative paths). */
 int vmsig_topology_parse(const char *file, const char *folder, const char *text, size_t len, const char *program_dir,
                          vmsig_topology **out, vmsig_conf_error *err);
+/* The gateways' grants files again: -errno and one sentence, and nothing has changed. */
+int vmsig_topology_reread_grants(vmsig_topology *t, vmsig_conf_error *err);
 void vmsig_topology_free(vmsig_topology *t);
 extern const vmsig_conf_table vmsig_topology_table;
 extern const char vmsig_topology_demo[];

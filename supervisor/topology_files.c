@@ -62,18 +62,50 @@ int vmsig_topo_program(vmsig_topo_build *b, const char *key, const char *exec, v
 }
 
 /* Reads and checks one gateway's grants; the gateway is handed the text. */
+static int check_grants(const vmsig_topology *t, const vmsig_topo_actor *a, const char *text, size_t len,
+                        vmsig_conf_error *err) {
+    const char *names[VMSIG_ENDPOINTS_MAX] = {NULL};
+    for (size_t i = 0; i < t->endpoints_n; i++)
+        if (a->endpoint_mask >> t->endpoints[i].id & 1)
+            names[t->endpoints[i].id] = t->endpoints[i].name;
+    vmsig_grants grants;
+    int rc = vmsig_grants_parse(a->grants, text, len, names, &grants, err);
+    vmsig_grants_free(&grants);
+    return rc;
+}
+
 static int read_grants(vmsig_topo_build *b, vmsig_topo_actor *a, vmsig_conf_mark at) {
     vmsig_conf_error why;
     if (vmsig_conf_read_file(a->grants, GRANTS_BYTES_MAX, &a->grants_text, &a->grants_len, &why) < 0)
         return vmsig_topo_fail(b, at, "grants: %.350s", why.text);
-    const char *names[VMSIG_ENDPOINTS_MAX] = {NULL};
-    for (size_t i = 0; i < b->t->endpoints_n; i++)
-        if (a->endpoint_mask >> b->t->endpoints[i].id & 1)
-            names[b->t->endpoints[i].id] = b->t->endpoints[i].name;
-    vmsig_grants grants;
-    int err = vmsig_grants_parse(a->grants, a->grants_text, a->grants_len, names, &grants, b->err);
-    vmsig_grants_free(&grants);
-    return err;
+    return check_grants(b->t, a, a->grants_text, a->grants_len, b->err);
+}
+
+/* All are read and checked before any takes the place of the former. */
+int vmsig_topology_reread_grants(vmsig_topology *t, vmsig_conf_error *err) {
+    char **text = calloc(t->actors_n + 1, sizeof *text);
+    size_t *len = calloc(t->actors_n + 1, sizeof *len);
+    int rc = text && len ? 0 : vmsig_conf_fail(err, "grants", (vmsig_conf_mark){0, 0}, "no memory to read them");
+    for (size_t i = 0; rc == 0 && i < t->actors_n; i++) {
+        if (!t->actors[i].grants)
+            continue;
+        rc = vmsig_conf_read_file(t->actors[i].grants, GRANTS_BYTES_MAX, &text[i], &len[i], err);
+        if (rc == 0)
+            rc = check_grants(t, &t->actors[i], text[i], len[i], err);
+    }
+    for (size_t i = 0; rc == 0 && i < t->actors_n; i++) {
+        if (!text[i])
+            continue;
+        free(t->actors[i].grants_text);
+        t->actors[i].grants_text = text[i];
+        t->actors[i].grants_len = len[i];
+        text[i] = NULL;
+    }
+    for (size_t i = 0; text && i < t->actors_n; i++)
+        free(text[i]);
+    free(text);
+    free(len);
+    return rc;
 }
 
 int vmsig_topo_grants(vmsig_topo_build *b) {

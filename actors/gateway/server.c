@@ -160,6 +160,39 @@ static bool grant_of(vmsig_server *s, uint32_t uid, vmsig_grant *out) {
     return uid == 0 || uid == s->cfg.owner;
 }
 
+static bool same_grant(const vmsig_grant *a, const vmsig_grant *b) {
+    return a->principal == b->principal && a->endpoint_mask == b->endpoint_mask && a->caps == b->caps &&
+           a->priority == b->priority;
+}
+
+static void regrant(vmsig_conn *c) {
+    vmsig_grant now;
+    if (!grant_of(c->server, c->uid, &now)) {
+        vmsig_conn_drop(c, "has no grant any more");
+        return;
+    }
+    if (same_grant(&now, &c->grant))
+        return;
+    c->grant = now;
+    if (c->control < 0) /* its Welcome tells */
+        return;
+    Vmsig__Pb__Grant told = VMSIG__PB__GRANT__INIT;
+    told.principal = now.principal;
+    told.endpoint_mask = now.endpoint_mask & c->server->cfg.endpoint_mask;
+    told.caps = now.caps;
+    told.priority = now.priority;
+    if (vmsig_gate_set_grant(c->server->cfg.gate, c->control, &now) != 0 ||
+        vmsig_conn_send(c, VMSIG__PB__TO_CONTROL__M_GRANT, &told) != 0)
+        vmsig_conn_drop(c, NULL); /* it does not listen; when it comes back, the Welcome tells */
+}
+
+void vmsig_server_regrant(vmsig_server *s, const vmsig_grants *grants) {
+    s->cfg.grants = grants;
+    for (vmsig_conn *c = s->conns; c; c = c->next)
+        if (!c->dropped)
+            regrant(c);
+}
+
 static unsigned count_of(const vmsig_server *s, uint32_t uid) {
     unsigned n = 0;
     for (const vmsig_conn *c = s->conns; c; c = c->next)

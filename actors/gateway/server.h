@@ -41,6 +41,8 @@ void vmsig_server_free(vmsig_server *s);
 
 /* After each turn of the gate: what was delivered leaves, what was dropped goes. May leave the gate busy. */
 void vmsig_server_flush(vmsig_server *s);
+/* The grants have changed: who is connected has his new one at once, or goes; NULL as in cfg. */
+void vmsig_server_regrant(vmsig_server *s, const vmsig_grants *grants);
 /* The gate may have room for commands again: those that waited. */
 void vmsig_server_retry(vmsig_server *s);
 /* Accepts nobody any more. */

@@ -136,6 +136,23 @@ static int read_grants(gateway *g) {
     return -EINVAL;
 }
 
+/* Read again: what is wrong changes nothing; what was narrowed binds at once. */
+static void take_grants(void *self, const char *text, size_t len) {
+    gateway *g = self;
+    vmsig_grants now;
+    vmsig_conf_error err;
+    if (vmsig_grants_parse("grants", text, len, g->names, &now, &err) < 0) {
+        vmsig_rt_log(g->rt, "%s: the former grants hold", err.text);
+        return;
+    }
+    vmsig_grants former = g->grants;
+    g->grants = now;
+    g->has_grants = true;
+    if (g->server)
+        vmsig_server_regrant(g->server, &g->grants);
+    vmsig_grants_free(&former);
+}
+
 static int open_state(gateway *g) {
     int fd = vmsig_rt_state_fd(g->rt);
     long long bytes = fd < 0 ? -EBADF : vmsig_shm_size(fd);
@@ -390,6 +407,7 @@ static const vmsig_rt_ops ops = {
     .writable = writable,
     .ram = take_ram,
     .fd = take_fd,
+    .grants = take_grants,
     .turn = turn,
     .stop = stop,
 };

@@ -200,6 +200,10 @@ static int dispatch(vmsig_rt *rt, const Vmsig__Pb__ToActor *m, int *fds, int nfd
     case TO_ACTOR(STOP):
         begin_stop(rt, (uint64_t)m->stop->deadline_ms * 1000000u);
         return 0;
+    case TO_ACTOR(GRANTS):
+        if (rt->ops->grants)
+            rt->ops->grants(rt->self, (const char *)m->grants->text.data, m->grants->text.len);
+        return 0;
     case TO_ACTOR(PROBE):
         answer_probe(rt, m->probe);
         return 0;
@@ -212,7 +216,7 @@ static int dispatch(vmsig_rt *rt, const Vmsig__Pb__ToActor *m, int *fds, int nfd
 /* What calls back into the actor waits until that is not in the middle of a call of its own. */
 static bool must_wait(const Vmsig__Pb__ToActor *m) {
     return m->m_case == TO_ACTOR(LINK) || m->m_case == TO_ACTOR(UNLINK) || m->m_case == TO_ACTOR(RAM) ||
-           m->m_case == TO_ACTOR(STOP) || m->m_case == TO_ACTOR(GO);
+           m->m_case == TO_ACTOR(STOP) || m->m_case == TO_ACTOR(GO) || m->m_case == TO_ACTOR(GRANTS);
 }
 
 static int put_off(vmsig_rt *rt, Vmsig__Pb__ToActor *m) {

@@ -69,6 +69,8 @@ typedef struct vmsig_rt_ops {
     void (*writable)(void *self, vmsig_link *out);
     /* The read-only RAM fd of an endpoint (borrowed: dup to keep). */
     void (*ram)(void *self, uint32_t endpoint, uint32_t ram_id, int fd);
+    /* A gateway's grants were read again: their text, borrowed. */
+    void (*grants)(void *self, const char *text, size_t len);
     /* A page that this actor may read came, or came anew. */
     void (*page)(void *self, Vmsig__Pb__PageKind kind, uint32_t endpoint);
     /* An fd came after the boot (vmsig_rt_fd). */

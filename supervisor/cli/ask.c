@@ -113,15 +113,11 @@ static int wait_for(int sock, short events, int64_t until) {
     }
 }
 
-static int exchange(int sock, int64_t until, Vmsig__Pb__Response **out) {
-    Vmsig__Pb__StatusAsk ask = VMSIG__PB__STATUS_ASK__INIT;
-    Vmsig__Pb__Request request = VMSIG__PB__REQUEST__INIT;
-    request.m_case = VMSIG__PB__REQUEST__M_STATUS;
-    request.status = &ask;
+static int exchange(int sock, const Vmsig__Pb__Request *request, int64_t until, Vmsig__Pb__Response **out) {
     vmsig_frame frame;
     int n = wait_for(sock, POLLOUT, until);
     if (n == 0)
-        n = vmsig_frame_send(sock, &request.base, NULL, 0);
+        n = vmsig_frame_send(sock, &request->base, NULL, 0);
     if (n == 0)
         n = wait_for(sock, POLLIN, until);
     if (n == 0)
@@ -133,7 +129,9 @@ static int exchange(int sock, int64_t until, Vmsig__Pb__Response **out) {
     return *out ? 0 : -EPROTO;
 }
 
-int vmsig_ask_status(const char *name, int timeout_ms, Vmsig__Pb__Response **out, char err[VMSIG_ASK_ERR_MAX]) {
+/* What is asked is answered by the status, or by an error. */
+static int ask(const char *name, const Vmsig__Pb__Request *request, int timeout_ms, Vmsig__Pb__Response **out,
+               char *err) {
     char chosen[64];
     struct sockaddr_un sa;
     int n = find(name, chosen, sizeof chosen, err);
@@ -146,7 +144,7 @@ int vmsig_ask_status(const char *name, int timeout_ms, Vmsig__Pb__Response **out
         snprintf(err, VMSIG_ASK_ERR_MAX, "%s does not run (nothing answers at %s)", chosen, sa.sun_path);
         return -ENOENT;
     }
-    n = sock < 0 ? sock : exchange(sock, now_ms() + timeout_ms, out);
+    n = sock < 0 ? sock : exchange(sock, request, now_ms() + timeout_ms, out);
     if (sock >= 0)
         close(sock);
     if (n) {
@@ -158,6 +156,22 @@ int vmsig_ask_status(const char *name, int timeout_ms, Vmsig__Pb__Response **out
     snprintf(err, VMSIG_ASK_ERR_MAX, "%s: refused: %s", sa.sun_path, (*out)->error ? (*out)->error : "no reason given");
     vmsig_ask_free(*out);
     return -EPROTO;
+}
+
+int vmsig_ask_status(const char *name, int timeout_ms, Vmsig__Pb__Response **out, char err[VMSIG_ASK_ERR_MAX]) {
+    Vmsig__Pb__StatusAsk what = VMSIG__PB__STATUS_ASK__INIT;
+    Vmsig__Pb__Request request = VMSIG__PB__REQUEST__INIT;
+    request.m_case = VMSIG__PB__REQUEST__M_STATUS;
+    request.status = &what;
+    return ask(name, &request, timeout_ms, out, err);
+}
+
+int vmsig_ask_grants(const char *name, int timeout_ms, Vmsig__Pb__Response **out, char err[VMSIG_ASK_ERR_MAX]) {
+    Vmsig__Pb__GrantsAsk what = VMSIG__PB__GRANTS_ASK__INIT;
+    Vmsig__Pb__Request request = VMSIG__PB__REQUEST__INIT;
+    request.m_case = VMSIG__PB__REQUEST__M_GRANTS;
+    request.grants = &what;
+    return ask(name, &request, timeout_ms, out, err);
 }
 
 void vmsig_ask_free(Vmsig__Pb__Response *r) {

@@ -15,6 +15,8 @@
 /* The status of the topology NAME, or of the only one that runs where name is NULL. The answer is freed by
  * vmsig_ask_free; its `status` is there. Waits at most timeout_ms. */
 int vmsig_ask_status(const char *name, int timeout_ms, Vmsig__Pb__Response **out, char err[VMSIG_ASK_ERR_MAX]);
+/* Has the grants files read again: the same answer, or err says what is wrong with them (-EINVAL). */
+int vmsig_ask_grants(const char *name, int timeout_ms, Vmsig__Pb__Response **out, char err[VMSIG_ASK_ERR_MAX]);
 void vmsig_ask_free(Vmsig__Pb__Response *r);
 
 /* An endpoint by id, or by name as NAME's status gives it: 0 and *id. */

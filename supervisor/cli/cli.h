@@ -22,6 +22,7 @@
 int vmsig_cmd_up(int argc, char **argv);
 int vmsig_cmd_check(int argc, char **argv);
 int vmsig_cmd_status(int argc, char **argv);
+int vmsig_cmd_grants(int argc, char **argv);
 int vmsig_cmd_tap(int argc, char **argv);
 int vmsig_cmd_send(int argc, char **argv);
 int vmsig_cmd_audit(int argc, char **argv);

@@ -13,6 +13,7 @@ static const struct command {
     {"up", vmsig_cmd_up, "start a topology, stay in front of it, stop it in order"},
     {"check", vmsig_cmd_check, "check a topology file; explain its keys"},
     {"status", vmsig_cmd_status, "actors, links, endpoints and protections of a running topology"},
+    {"grants", vmsig_cmd_grants, "have a running topology read its grants files again"},
     {"tap", vmsig_cmd_tap, "watch events as a control gets them"},
     {"send", vmsig_cmd_send, "send a command to an endpoint and print its result"},
     {"audit", vmsig_cmd_audit, "show, verify or follow the audit log"},

@@ -41,6 +41,7 @@ static int add(char ***list, int n, const char *folder, size_t folder_len, const
 
 int vmsig_segments(const char *log, char ***out) {
     char folder[PATH_MAX];
+    *out = NULL;
     const char *slash = strrchr(log, '/'), *base = slash ? slash + 1 : log;
     size_t folder_len = (size_t)(base - log), base_len = strlen(base);
     if (folder_len >= sizeof folder)
@@ -51,7 +52,6 @@ int vmsig_segments(const char *log, char ***out) {
     if (!d)
         return -errno;
     int n = 0, err = 0;
-    *out = NULL;
     for (struct dirent *e; !err && (e = readdir(d));)
         if (strncmp(e->d_name, base, base_len) == 0 && strlen(e->d_name) == base_len + 1 + DIGITS &&
             vmsig_segment_number(e->d_name) && (err = add(out, n, log, folder_len, e->d_name)) == 0)

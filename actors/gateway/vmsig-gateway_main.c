@@ -3,7 +3,8 @@
  *   contexts ──rings──► gate ──► server ──socket──► controls
  *            ◄─rings──    └────► auditor ──► audit log
  *
- * options: owner (uid that may do everything where there is no grants file), quiet_ms, command_ms, grace_ms
+ * options: owner (uid that may do everything where there is no grants file), quiet_ms, command_ms, grace_ms,
+ * audit_bytes (size at which a new file of the audit log is begun)
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -250,9 +251,11 @@ static int open_audit(gateway *g) {
                            .full = audit_full,
                            .state = audit_state,
                            .ud = g};
+    const char *bytes = vmsig_rt_option(g->rt, "audit_bytes");
     char why[256];
     if (cfg.fd < 0)
         return 0;
+    cfg.segment_bytes = bytes ? strtoull(bytes, NULL, 10) : 0;
     signal(SIGXFSZ, SIG_IGN); /* a limit of its size is a full disk */
     int err = vmsig_timer_new(vmsig_rt_loop(g->rt), on_audit_timer, g, &g->audit_timer);
     if (!err && (err = vmsig_auditor_new(g->gate, &cfg, &g->auditor, why)) != 0)

@@ -10,6 +10,7 @@
 
 #include "supervisor/cli/audit.h"
 #include "supervisor/cli/cli.h"
+#include "supervisor/segments.h"
 
 #define CHUNK   65536u
 #define LOOK_NS 100000000
@@ -49,28 +50,41 @@ static int read_on(follower *f) {
     }
 }
 
-static int open_log(follower *f) {
-    f->fd = open(f->path, O_RDONLY | O_CLOEXEC);
+static int open_log(follower *f, const char *path) {
+    f->fd = open(path, O_RDONLY | O_CLOEXEC);
     f->at = 0;
     f->fresh = true;
     return f->fd < 0 ? -errno : 0;
 }
 
-/* Another file has the log's name. */
-static bool moved(const follower *f) {
+static bool is_ours(const follower *f, const char *path) {
     struct stat here, there;
-    return fstat(f->fd, &here) == 0 && stat(f->path, &there) == 0 &&
-           (here.st_ino != there.st_ino || here.st_dev != there.st_dev);
+    return fstat(f->fd, &here) == 0 && stat(path, &there) == 0 && here.st_ino == there.st_ino &&
+           here.st_dev == there.st_dev;
+}
+
+/* The file after ours, the caller's; NULL: ours is the present one, or nobody knows at this moment. */
+static char *after_ours(const follower *f) {
+    char **list, *next = NULL;
+    if (is_ours(f, f->path) || access(f->path, R_OK) != 0)
+        return NULL;
+    int n = vmsig_segments(f->path, &list);
+    for (int i = 0; i < n; i++)
+        if (is_ours(f, list[i]))
+            next = strdup(i + 1 < n ? list[i + 1] : f->path);
+    vmsig_segments_free(list, n > 0 ? n : 0);
+    return next;
 }
 
 static int look(follower *f) {
-    bool next = moved(f); /* looked at first: then the old one is complete */
+    char *next = after_ours(f); /* looked for first: then ours is complete */
     int err = read_on(f);
-    if (err || !next || f->check.verdict != VMSIG_AUDIT_VALID)
-        return err;
-    close(f->fd);
-    err = open_log(f);
-    return err ? err : read_on(f);
+    if (!err && next && f->check.verdict == VMSIG_AUDIT_VALID) {
+        close(f->fd);
+        err = open_log(f, next);
+    }
+    free(next);
+    return err;
 }
 
 int vmsig_audit_follow(const char *path, bool json) {
@@ -80,7 +94,7 @@ int vmsig_audit_follow(const char *path, bool json) {
     f->path = path;
     f->json = json;
     f->check.from_anywhere = true;
-    int err = open_log(f);
+    int err = open_log(f, path);
     if (!err)
         err = read_on(f); /* up to now: looked at, not shown */
     f->check.on_entry = on_entry;

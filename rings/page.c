@@ -14,11 +14,6 @@ typedef struct page_head {
 
 int vmsig_page_create(int fd, size_t bytes, void **out) {
     *out = NULL;
-    long long size = vmsig_shm_size(fd);
-    if (size < 0)
-        return (int)size;
-    if ((unsigned long long)size < bytes)
-        return -EMSGSIZE;
     int err = vmsig_shm_map_rw(fd, bytes, out);
     if (err == 0)
         memset(*out, 0, bytes);

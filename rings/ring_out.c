@@ -18,11 +18,6 @@ int vmsig_ring_out_create(vmsig_ring_out *out, int fd, uint32_t link, uint32_t g
     size_t bytes = vmsig_ring_bytes(slots, arena_bytes);
     if (bytes == 0)
         return -EINVAL;
-    long long size = vmsig_shm_size(fd);
-    if (size < 0)
-        return (int)size;
-    if ((unsigned long long)size < bytes)
-        return -EMSGSIZE;
     void *map;
     int err = vmsig_shm_map_rw(fd, bytes, &map);
     if (err < 0)

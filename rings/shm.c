@@ -63,6 +63,11 @@ long long vmsig_shm_size(int fd) {
 
 /* Populated at once, so that the event path meets no page fault either. */
 static int map(int fd, size_t bytes, int prot, void **out) {
+    long long size = vmsig_shm_size(fd);
+    if (size < 0)
+        return (int)size;
+    if ((unsigned long long)size < bytes)
+        return -EMSGSIZE; /* what lies beyond the end would be SIGBUS */
     void *p = mmap(NULL, bytes, prot, MAP_SHARED | MAP_POPULATE, fd, 0);
     if (p == MAP_FAILED)
         return -errno;

@@ -22,6 +22,7 @@ int vmsig_shm_check(int fd, size_t bytes);
 /* The size of the memfd, or -errno. */
 long long vmsig_shm_size(int fd);
 
+/* -EMSGSIZE: the memfd is smaller than bytes. */
 int vmsig_shm_map_rw(int fd, size_t bytes, void **out);
 int vmsig_shm_map_ro(int fd, size_t bytes, const void **out);
 void vmsig_shm_unmap(const void *map, size_t bytes);

@@ -10,11 +10,6 @@ int vmsig_state_open(int fd, uint32_t kind, uint32_t version, size_t bytes, vmsi
     *out = NULL;
     if (bytes < sizeof(vmsig_state_head))
         return -EINVAL;
-    long long size = vmsig_shm_size(fd);
-    if (size < 0)
-        return (int)size;
-    if ((unsigned long long)size < bytes)
-        return -EMSGSIZE;
     void *map;
     int err = vmsig_shm_map_rw(fd, bytes, &map);
     if (err < 0)

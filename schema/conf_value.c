@@ -1,4 +1,5 @@
 #include "schema/conf_value.h"
+#include "schema/spelling.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -135,33 +136,11 @@ int vmsig_conf_unexpected(const vmsig_conf_place *at, const vmsig_conf_key *key,
 
 /* ---- nearest spelling ------------------------------------------------------------------------------------- */
 
-/* Levenshtein distance by rows (R. Wagner, M. Fischer, 1974), for words of at most NAME_MAX_ bytes. */
-static size_t distance(const char *a, const char *b) {
-    size_t row[NAME_MAX_ + 1], m = strlen(b);
-    for (size_t j = 0; j <= m; j++)
-        row[j] = j;
-    for (size_t i = 1; a[i - 1]; i++) {
-        size_t diagonal = row[0];
-        row[0] = i;
-        for (size_t j = 1; j <= m; j++) {
-            size_t swap = diagonal + (a[i - 1] != b[j - 1]);
-            diagonal = row[j];
-            size_t best = row[j - 1] < row[j] ? row[j - 1] + 1 : row[j] + 1;
-            row[j] = best < swap ? best : swap;
-        }
-    }
-    return row[m];
-}
-
 const char *vmsig_conf_nearest(const vmsig_conf_table *table, const char *text) {
     const char *best = NULL;
-    size_t least = strlen(text) / 2 < 3 ? strlen(text) / 2 + 1 : 4; /* more wrong letters are another word */
-    if (strlen(text) > NAME_MAX_)
-        return NULL;
+    size_t least = vmsig_spelling_limit(text) + 1;
     for (size_t i = 0; i < table->n; i++) {
-        if (strlen(table->keys[i].name) > NAME_MAX_)
-            continue;
-        size_t d = distance(text, table->keys[i].name);
+        size_t d = vmsig_spelling_distance(text, table->keys[i].name);
         if (d < least) {
             least = d;
             best = table->keys[i].name;

@@ -1,5 +1,7 @@
 #include "supervisor/cli/cli.h"
 
+#include "schema/spelling.h"
+
 #include <errno.h>
 #include <getopt.h>
 #include <poll.h>
@@ -172,32 +174,11 @@ bool vmsig_cli_parse(int argc, char **argv, const char *help, const vmsig_cli_op
 
 /* ---- suggestions ----------------------------------------------------------------------------------------- */
 
-/* Levenshtein's distance, one row at a time; both at most 31 characters, else far away. */
-static unsigned distance(const char *a, const char *b) {
-    size_t n = strlen(a), m = strlen(b);
-    unsigned row[32];
-    if (n > 31 || m > 31)
-        return 99;
-    for (unsigned j = 0; j <= m; j++)
-        row[j] = j;
-    for (size_t i = 1; i <= n; i++) {
-        unsigned diagonal = row[0];
-        row[0] = (unsigned)i;
-        for (size_t j = 1; j <= m; j++) {
-            unsigned change = diagonal + (a[i - 1] != b[j - 1]);
-            unsigned other = (row[j] < row[j - 1] ? row[j] : row[j - 1]) + 1;
-            diagonal = row[j];
-            row[j] = change < other ? change : other;
-        }
-    }
-    return row[m];
-}
-
 const char *vmsig_cli_nearest(const char *text, const char *const *names) {
     const char *best = NULL;
-    unsigned least = 3; /* beyond two slips it is another word */
+    size_t least = vmsig_spelling_limit(text) + 1;
     for (; *names; names++) {
-        unsigned d = distance(text, *names);
+        size_t d = vmsig_spelling_distance(text, *names);
         if (d < least && d < strlen(*names)) {
             least = d;
             best = *names;

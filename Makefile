@@ -44,6 +44,9 @@ EXAMPLES := $(patsubst docs/examples/%.c,$(BUILD)/examples/%,$(wildcard docs/exa
 
 GUEST   := $(BUILD)/tests/guest/guest.elf
 
+# A line for each step; with V=1 the commands themselves.
+say = $(if $(V),,@printf '  %-5s %s\n' '$(1)' '$(2:$(BUILD)/%=%)';)
+
 .PHONY: all tests run check bench chaos install docs fuzz fuzzers clean packages packages-check format
 .SECONDARY:
 .DELETE_ON_ERROR:
@@ -81,62 +84,62 @@ chaos: packages-check
 # -MD, not -MMD: the generated headers, which are included as the system's, count too.
 $(BUILD)/gen/%.pb-c.c $(BUILD)/gen/%.pb-c.h: schema/%.proto
 	@mkdir -p $(@D)
-	protoc-c --proto_path=schema --c_out=$(BUILD)/gen $<
+	$(call say,PROTO,$@)protoc-c --proto_path=schema --c_out=$(BUILD)/gen $<
 
 GEN_H := $(GEN:.c=.h)
 $(LIB_OBJ) $(SUP_OBJ) $(BENCH_OBJ): | $(GEN_H)
 
 $(BUILD)/obj/gen/%.o: $(BUILD)/gen/%.c | $(GEN_H)
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(filter-out $(WARN),$(CFLAGS)) -MD -MP -c $< -o $@
+	$(call say,CC,$@)$(CC) $(CPPFLAGS) $(filter-out $(WARN),$(CFLAGS)) -MD -MP -c $< -o $@
 
 $(BUILD)/obj/%.o: %.c | $(GEN_H)
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -MD -MP -c $< -o $@
+	$(call say,CC,$@)$(CC) $(CPPFLAGS) $(CFLAGS) -MD -MP -c $< -o $@
 
 $(BUILD)/lib/libvmsig.a: $(LIB_OBJ)
 	@mkdir -p $(@D)
 	@rm -f $@
-	ar rcs $@ $^
+	$(call say,AR,$@)ar rcs $@ $^
 
 $(BUILD)/lib/libvmsig.so: $(LIB_OBJ) tools/exports.map
 	@mkdir -p $(@D)
-	$(CC) -shared -Wl,-soname,libvmsig.so.0 -Wl,--version-script=tools/exports.map $(LDFLAGS) -o $@ $(LIB_OBJ) $(LIBS)
+	$(call say,LD,$@)$(CC) -shared -Wl,-soname,libvmsig.so.0 -Wl,--version-script=tools/exports.map $(LDFLAGS) -o $@ $(LIB_OBJ) $(LIBS)
 	@ln -sf libvmsig.so $@.0
 
 $(BUILD)/lib/libsupervisor.a: $(SUP_OBJ)
 	@mkdir -p $(@D)
 	@rm -f $@
-	ar rcs $@ $^
+	$(call say,AR,$@)ar rcs $@ $^
 
 $(BUILD)/lib/libbench.a: $(BENCH_OBJ)
 	@mkdir -p $(@D)
 	@rm -f $@
-	ar rcs $@ $^
+	$(call say,AR,$@)ar rcs $@ $^
 
 # Each program takes what it needs; only the benches' own has their library.
 define program
 $(BUILD)/bin/$(notdir $(1:_main.c=)): $(BUILD)/obj/$(1:.c=.o) $(if $(filter bench/%,$(1)),$(BUILD)/lib/libbench.a) $(BUILD)/lib/libsupervisor.a $(BUILD)/lib/libvmsig.a
 	@mkdir -p $$(@D)
-	$$(CC) $$(LDFLAGS) -rdynamic -o $$@ $$(filter %.o %.a,$$^) $$(LIBS) -lpthread
+	$$(call say,LD,$$@)$$(CC) $$(LDFLAGS) -rdynamic -o $$@ $$(filter %.o %.a,$$^) $$(LIBS) -lpthread
 endef
 $(foreach m,$(MAINS),$(eval $(call program,$(m))))
 
 $(BUILD)/examples/%: docs/examples/%.c $(BUILD)/lib/libvmsig.a
 	@mkdir -p $(@D)
-	$(CC) -Iinclude $(CFLAGS) -MD -MP $(LDFLAGS) -o $@ $(filter %.c %.a,$^) $(LIBS)
+	$(call say,CC,$@)$(CC) -Iinclude $(CFLAGS) -MD -MP $(LDFLAGS) -o $@ $(filter %.c %.a,$^) $(LIBS)
 
 $(BUILD)/plugins/%.so: tests/plugins/%.c
 	@mkdir -p $(@D)
-	$(CC) -Iinclude $(CFLAGS) -MD -MP -shared $(LDFLAGS) -o $@ $<
+	$(call say,CC,$@)$(CC) -Iinclude $(CFLAGS) -MD -MP -shared $(LDFLAGS) -o $@ $<
 
 $(BUILD)/plugins/%.so: docs/examples/plugins/%.c
 	@mkdir -p $(@D)
-	$(CC) -Iinclude $(CFLAGS) -MD -MP -shared $(LDFLAGS) -o $@ $<
+	$(call say,CC,$@)$(CC) -Iinclude $(CFLAGS) -MD -MP -shared $(LDFLAGS) -o $@ $<
 
 $(BUILD)/tests/%: tests/%.c $(BUILD)/lib/libsupervisor.a $(BUILD)/lib/libvmsig.a
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) -DTEST_BUILD='"$(abspath $(BUILD))"' $(CFLAGS) -MD -MP $(LDFLAGS) -o $@ $< $(filter %.a,$^) $(LIBS) -lcriterion -lpthread
+	$(call say,CC,$@)$(CC) $(CPPFLAGS) -DTEST_BUILD='"$(abspath $(BUILD))"' $(CFLAGS) -MD -MP $(LDFLAGS) -o $@ $< $(filter %.a,$^) $(LIBS) -lcriterion -lpthread
 
 # The guest that tests boot. QEMU's multiboot loader takes ELF for 32 bits.
 GUEST_CFLAGS := -std=c11 -O1 $(WARN) -ffreestanding -fno-pic -fno-pie -mno-red-zone -mgeneral-regs-only \
@@ -164,15 +167,15 @@ fuzzers: $(FUZZERS)
 
 $(BUILD)/fuzz/obj/gen/%.o: $(BUILD)/gen/%.c | $(GEN_H)
 	@mkdir -p $(@D)
-	clang $(CPPFLAGS) -std=c11 -g -O1 $(FUZZ_SAN) -fsanitize=fuzzer-no-link -MMD -MP -c $< -o $@
+	$(call say,CLANG,$@)clang $(CPPFLAGS) -std=c11 -g -O1 $(FUZZ_SAN) -fsanitize=fuzzer-no-link -MMD -MP -c $< -o $@
 
 $(BUILD)/fuzz/obj/%.o: %.c | $(GEN_H)
 	@mkdir -p $(@D)
-	clang $(CPPFLAGS) -std=c11 -g -O1 $(FUZZ_SAN) -fsanitize=fuzzer-no-link -MMD -MP -c $< -o $@
+	$(call say,CLANG,$@)clang $(CPPFLAGS) -std=c11 -g -O1 $(FUZZ_SAN) -fsanitize=fuzzer-no-link -MMD -MP -c $< -o $@
 
 $(BUILD)/fuzz/fuzz_%: tests/fuzz/fuzz_%.c $(FUZZ_OBJ)
 	@mkdir -p $(@D)
-	clang $(CPPFLAGS) -std=c11 -g -O1 $(FUZZ_SAN) -fsanitize=fuzzer -o $@ $^ $(LIBS)
+	$(call say,CLANG,$@)clang $(CPPFLAGS) -std=c11 -g -O1 $(FUZZ_SAN) -fsanitize=fuzzer -o $@ $^ $(LIBS)
 
 # ---- installing --------------------------------------------------------------------------------------
 install: all

@@ -97,6 +97,8 @@ void bench_line_answer(void *page, uint64_t n);
 void bench_hop(const bench_options *o);
 /* The transfer context as a library. */
 void bench_ctx(const bench_options *o);
+/* A record of the audit log. */
+void bench_audit(const bench_options *o);
 /* The whole chain, sensor to control, in a topology of its own. */
 void bench_chain(const bench_options *o);
 

@@ -160,7 +160,8 @@ static const vmsig_conf_key actor_keys[] = {
     {KEY("grants", STRING), AT(vmsig_file_actor, grants), MARK(vmsig_file_actor, grants),
      .help = "Gateway: the grants file. Without: root and the user who runs vmsig may do everything, others nothing."},
     {KEY("audit", STRING), AT(vmsig_file_actor, audit), MARK(vmsig_file_actor, audit),
-     .help = "Gateway: the file to which it appends what was granted, denied and done. Without: none is kept."},
+     .help = "Gateway: the file to which it appends what was granted, denied and done; its key files and older parts lie "
+             "beside it. Without: none is kept."},
     {KEY("policies", MAPS), AT(vmsig_file_actor, policies), MARK(vmsig_file_actor, policies), .max = 64,
      .sub = &policy_table, .help = "Context: pacing, coalescing and priority."},
     RUN_KEYS(vmsig_file_actor),

@@ -37,7 +37,7 @@ static const char help[] =
     "  vmsig audit verify audit.log --key /media/stick/audit.key\n"
     "  vmsig audit follow --json | jq 'select(.what == \"denied\")'\n\n"
     "exit codes: 0 ok; verify: 0 valid, 1 tampered, 2 the end is torn, 3 records are missing; show, follow: 1 the log\n"
-    "is broken, or nothing runs there; 64 usage; 66 a file cannot be read\n";
+    "is broken, or nothing runs there; 64 usage; 66 a file cannot be read, verify: or nothing runs there\n";
 
 /* ---- files ----------------------------------------------------------------------------------------------- */
 
@@ -168,6 +168,8 @@ int vmsig_cmd_audit(int argc, char **argv) {
         return run(words[0], words + 1, nwords - 1, &c);
     char *log;
     code = log_of(c.name, timeout_ms, &log);
+    if (code != VMSIG_EXIT_OK && strcmp(words[0], "verify") == 0)
+        code = VMSIG_EXIT_NOINPUT; /* 1 would be a verdict */
     if (code == VMSIG_EXIT_OK) {
         const char *one[] = {log};
         code = run(words[0], one, 1, &c);

@@ -30,12 +30,12 @@ case_() {
 case_ "help" 0 '^  up ' help
 case_ "version" 0 '^vmsig [0-9]' version
 case_ "--version" 0 '^vmsig [0-9]' --version
-for c in up check status tap send bench; do
+for c in up check status tap send audit bench; do
     case_ "$c --help" 0 "^(usage: )?vmsig $c" "$c" --help
     case_ "help $c" 0 "^(usage: )?vmsig $c" help "$c"
     case_ "$c refuses an unknown option" 64 'vmsig.* --bogus' "$c" --bogus
 done
-for c in up check status tap send; do
+for c in up check status tap send audit; do
     case_ "$c --help gives an example" 0 "^  vmsig $c" "$c" --help
 done
 case_ "an unknown command" 64 'there is no command frobnicate' frobnicate
@@ -53,6 +53,13 @@ case_ "tap of an unknown priority" 64 'min-prio bogus' tap --min-prio bogus
 case_ "tap of an endpoint by name, by socket" 64 'with --socket' tap --socket x --endpoint lab
 case_ "tap of an endpoint beyond the last" 1 '.' tap --endpoint 64
 case_ "tap of a socket that is not there" 1 "$tmp/none" tap --socket "$tmp/none"
+case_ "audit without a verb" 64 'expected show, verify or follow' audit
+case_ "audit with a slip" 64 'did you mean verify' audit verfy
+case_ "audit of nothing" 1 'no topology runs' audit show
+case_ "audit verify of nothing has no verdict" 66 'no topology runs' audit verify
+case_ "audit of a file that is not there" 66 "$tmp/none" audit verify "$tmp/none"
+case_ "audit with a wrong anchor" 64 'anchor nope' audit verify "$tmp/none" --anchor nope
+case_ "audit --name with a file" 64 'exclude each other' audit show "$tmp/none" --name x
 case_ "send without a command" 64 'expected ENDPOINT COMMAND' send 0
 case_ "send of an unknown command" 64 'did you mean key' send 0 kye a
 case_ "send of an unknown key" 64 "no key 'bogus'" send 0 key bogus

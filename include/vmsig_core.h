@@ -64,6 +64,11 @@ int vmsig_core_add_control(vmsig_core *core, const vmsig_control_ops *ops, void 
 int vmsig_core_set_grant(vmsig_core *core, int control, const vmsig_grant *grant);
 int vmsig_core_remove_control(vmsig_core *core, int control);
 
+/* Serves controls in other processes (vmsig_client.h, or any language: docs/control-protocol.md) on a listening
+ * SOCK_SEQPACKET socket, which stays the caller's and open. grants: by the peer's uid, copied; NULL: root and the user
+ * of this process may do everything. Once per core. EBUSY: it does already; EINVAL: a retired or unknown capability. */
+int vmsig_core_listen(vmsig_core *core, int listen_fd, const vmsig_grant *grants, int n);
+
 /* A source id >= 0, or -1. On success the core owns src and calls ops->close. */
 int vmsig_core_add_source(vmsig_core *core, const vmsig_source_ops *ops, void *src);
 

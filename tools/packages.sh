@@ -28,6 +28,8 @@ libclang-rt-14-dev the sanitizers' run time
 libfuzzer-14-dev fuzzing
 spin the protocol models
 python3 the scripted tests
+python3-protobuf a control in Python
+protobuf-compiler the schema for it
 mandoc the man pages are checked
 qemu-system-x86 real VMs
 END

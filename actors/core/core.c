@@ -143,6 +143,7 @@ vmsig_core *vmsig_core_new(void) {
 void vmsig_core_free(vmsig_core *core) {
     if (!core)
         return;
+    vmsig_core_serve_end(core);
     vmsig_gate_free(core->gate);
     for (int i = 0; i < core->sources_n; i++)
         vmsig_core_close_source(core, core->sources[i]);

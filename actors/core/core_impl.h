@@ -1,6 +1,7 @@
 /* core_impl.h: the inside of vmsig_core: what its files share.
  *
  *   core.c    life, controls, policies      sources.c   sources in and out, epochs, memctx
+ *   serve.c   controls in other processes
  *   pump.c    events up, commands down: between sources, the context and the gate
  *
  * Threads   everything on the core's thread but emit (sources.c), which sources may call from theirs.
@@ -9,6 +10,7 @@
 #define VMSIG_CORE_IMPL_H
 
 #include "actors/gateway/gate.h"
+#include "actors/gateway/server.h"
 #include "actors/hosts/host.h"
 #include "actors/runtime/loop.h"
 #include "rings/atomics.h"
@@ -51,6 +53,8 @@ struct vmsig_core {
     vmsig_ctx *ctx;
     vmsig_gate *gate;
     void *gate_mem;
+    vmsig_server *server; /* of socket controls; NULL = none */
+    vmsig_grants grants;  /* the server's */
     vmsig_fence_page *fences;
     vmsig_timer *timer; /* the gate's deadlines, and controls that are asked again */
     int bell;
@@ -79,6 +83,10 @@ vmsig_core_source *vmsig_core_taker(vmsig_core *core, uint32_t endpoint, uint8_t
 void vmsig_core_pass_memctx(vmsig_core *core, const vmsig_event *ev);
 void vmsig_core_close_source(vmsig_core *core, vmsig_core_source *s);
 void vmsig_core_reap_sources(vmsig_core *core);
+
+/* serve.c: socket controls, where there are any */
+void vmsig_core_serve(vmsig_core *core);
+void vmsig_core_serve_end(vmsig_core *core);
 
 /* pump.c */
 int vmsig_core_pump(vmsig_core *core);

@@ -119,6 +119,7 @@ int vmsig_core_pump(vmsig_core *core) {
         bool busy = vmsig_gate_busy(core->gate);
         if (busy)
             n += vmsig_gate_turn(core->gate);
+        vmsig_core_serve(core);
         n += drain(core, VMSIG_DIR_DOWN, BUDGET);
         total += n;
         if (n == 0 && !busy)

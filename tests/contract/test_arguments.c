@@ -136,6 +136,10 @@ Test(core, nulls) {
     REFUSED(vmsig_core_publish_memctx(NULL, 0, &m, NULL, 0, 0), EINVAL);
     REFUSED(vmsig_core_publish_memctx(core, 0, NULL, NULL, 0, 0), EINVAL);
     REFUSED(vmsig_core_publish_memctx(core, 0, &m, NULL, 1, 0), EINVAL);
+    REFUSED(vmsig_core_listen(NULL, 0, NULL, 0), EINVAL);
+    REFUSED(vmsig_core_listen(core, -1, NULL, 0), EINVAL);
+    REFUSED(vmsig_core_listen(core, 0, NULL, 1), EINVAL);
+    REFUSED(vmsig_core_listen(core, 0, &(vmsig_grant){.caps = 0x4}, 1), EINVAL);
     vmsig_core_set_arbiter(NULL, NULL, NULL);
     vmsig_core_set_audit(NULL, NULL, NULL);
     cr_expect_eq(vmsig_core_add_control(core, vmsig_inproc_control_ops(), ctl), 0, "the first id: nothing was added");

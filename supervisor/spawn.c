@@ -478,8 +478,21 @@ void vmsig_sup_watch_pidfds(vmsig_sup *s) {
     }
 }
 
+/* The former supervisor had buried the process, and died before the keeper knew: it is not to be heard of again. */
+static void forget_buried(vmsig_sup_actor *a) {
+    vmsig_keeper_msg seen = {.op = VMSIG_KEEPER_SEEN, .key = a->index};
+    a->process = false;
+    a->pid = 0;
+    vmsig_sup_close(&a->pidfd);
+    vmsig_sup_tell_keeper(a->sup, &seen, NULL, NULL, 0);
+}
+
 void vmsig_sup_actor_adopt(vmsig_sup_actor *a) {
+    bool lives = a->state == VMSIG_ACTOR_STARTING || a->state == VMSIG_ACTOR_READY || a->state == VMSIG_ACTOR_STOPPING;
+    if (a->process && !lives)
+        forget_buried(a);
     if (!a->process) {
+        vmsig_sup_close_boot(a); /* of a start that the keeper was not asked for any more */
         if (a->state == VMSIG_ACTOR_STARTING || a->state == VMSIG_ACTOR_READY || a->state == VMSIG_ACTOR_WAITING) {
             vmsig_sup_set_state(a, VMSIG_ACTOR_WAITING);
             arm(a, 1);

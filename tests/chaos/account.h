@@ -24,6 +24,8 @@
 typedef struct stream {
     uint64_t expected; /* the number that comes next; 0 = nothing has come */
     uint64_t last_seq;
+    uint64_t came_ns;     /* the origin of its last event, and whose that was */
+    uint32_t incarnation; /* 0: a LOST */
     uint32_t doubts_used;
     uint32_t missing_n;
     uint64_t missing[MISSING_MAX];
@@ -113,6 +115,8 @@ static inline void account_lost(account *a, const vmsig_event *ev) {
     stream *s = &a->streams[lost.source][ev->prio % PULSE_STREAMS];
     check_seq(a, s, ev, lost.source);
     s->expected = (s->expected ? s->expected : 1) + lost.count;
+    s->came_ns = ev->ts_ns;
+    s->incarnation = 0;
 }
 
 static inline bool body_right(const vmsig_event *ev, const pulse_body *b) {
@@ -134,8 +138,12 @@ static inline void account_number(account *a, const vmsig_event *ev, const pulse
         uint64_t gap = first - expected;
         gap -= take_doubts(a->pages[ev->source], s, ev->prio, b->n, gap);
         if (gap > 0)
-            anomaly(a, "source %u, class %u: %llu lost before %llu (incarnation %u), seq %llu", ev->source, ev->prio,
-                    (unsigned long long)gap, (unsigned long long)first, b->incarnation, (unsigned long long)ev->seq);
+            anomaly(a,
+                    "source %u, class %u: %llu lost before %llu (incarnation %u, epoch %u, seq %llu; %.3f ms after "
+                    "incarnation %u, seq %llu)",
+                    ev->source, ev->prio, (unsigned long long)gap, (unsigned long long)first, b->incarnation, ev->epoch,
+                    (unsigned long long)ev->seq, (double)(ev->ts_ns - s->came_ns) / 1e6, s->incarnation,
+                    (unsigned long long)s->last_seq);
         note_gap(a, s, expected, gap);
     } else if (first < expected && was_missing(s, b->n)) {
         a->reordered++;
@@ -149,6 +157,8 @@ static inline void account_number(account *a, const vmsig_event *ev, const pulse
     if (b->n >= expected)
         s->expected = b->n + 1;
     check_seq(a, s, ev, ev->source);
+    s->came_ns = ev->ts_ns;
+    s->incarnation = b->incarnation;
 }
 
 static inline void account_event(account *a, const vmsig_event *ev, pulse_body *b) {

@@ -3,6 +3,7 @@
 #   make            libraries, programs, man pages          make run        the built-in topology, live events
 #   make check      all tests, short forms of long runs     make bench      latency and throughput
 #   make chaos      random kills: KILLS=100000 SEED=1 MINUTES=30; every event is accounted for
+#   make step       each instruction of what must survive one (minutes)
 #   make install    PREFIX=/usr/local DESTDIR=              make clean
 #
 # A file named *_main.c is a program; every other .c of a room belongs to the library.
@@ -47,7 +48,7 @@ GUEST   := $(BUILD)/tests/guest/guest.elf
 # A line for each step; with V=1 the commands themselves.
 say = $(if $(V),,@printf '  %-5s %s\n' '$(1)' '$(2:$(BUILD)/%=%)';)
 
-.PHONY: all tests run check bench chaos install docs fuzz fuzzers clean packages packages-check format
+.PHONY: all tests run check bench chaos step install docs fuzz fuzzers clean packages packages-check format
 .SECONDARY:
 .DELETE_ON_ERROR:
 
@@ -75,6 +76,11 @@ tests: $(TESTS) $(PROGS) $(PLUGINS) $(GUEST)
 bench: packages
 	@$(MAKE) $(JOBS) --no-print-directory all
 	@$(BUILD)/bin/vmsig bench $(ARGS)
+
+# an operation dies after each of its instructions in turn; `make check` tries some
+step: packages-check
+	@$(MAKE) --no-print-directory $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/step/test_*.c))
+	@for t in tests/step/test_*.c; do VMSIG_STEP_STRIDE=$${VMSIG_STEP_STRIDE:-1} $(BUILD)/$${t%.c} -j1 || exit 1; done
 
 chaos: packages-check
 	@$(MAKE) --no-print-directory all $(BUILD)/tests/chaos/prog_pulse $(BUILD)/tests/chaos/prog_chaos

@@ -9,7 +9,9 @@
 
 typedef struct host_actor {
     vmsig_rt *rt;
-    vmsig_host_make_fn make;
+    vmsig_host_make_fn make; /* or: */
+    vmsig_host_adopt_fn adopt;
+    void *given;
     vmsig_host *host;
     vmsig_link *up; /* to the context; NULL until it is there */
     bool started;
@@ -87,7 +89,8 @@ static int boot(void *self, vmsig_rt *rt) {
     void *vm;
     char err[256] = "";
     a->rt = rt;
-    int rc = a->make(option, a, &backend, &vm, err, sizeof err);
+    int rc = a->make ? a->make(option, a, &backend, &vm, err, sizeof err)
+                     : a->adopt(a->given, &backend, &vm, err, sizeof err);
     if (rc < 0) {
         vmsig_rt_fail(rt, "%s", err[0] ? err : strerror(-rc));
         return rc;
@@ -151,7 +154,7 @@ static void stop(void *self, uint64_t deadline_ns) {
     vmsig_rt_stopped(((host_actor *)self)->rt);
 }
 
-int vmsig_host_actor_main(vmsig_host_make_fn make) {
+static int run(host_actor *a) {
     static const vmsig_rt_ops ops = {.boot = boot,
                                      .link_added = link_added,
                                      .link_removed = link_removed,
@@ -159,9 +162,18 @@ int vmsig_host_actor_main(vmsig_host_make_fn make) {
                                      .consume = consume,
                                      .writable = writable,
                                      .stop = stop};
-    host_actor a = {.make = make};
-    int code = vmsig_rt_main(&ops, &a);
-    if (a.host)
-        source()->close(a.host);
+    int code = vmsig_rt_main(&ops, a);
+    if (a->host)
+        source()->close(a->host);
     return code;
+}
+
+int vmsig_host_actor_main(vmsig_host_make_fn make) {
+    host_actor a = {.make = make};
+    return run(&a);
+}
+
+int vmsig_host_actor_run(vmsig_host_adopt_fn adopt, void *given) {
+    host_actor a = {.adopt = adopt, .given = given};
+    return run(&a);
 }

@@ -90,5 +90,9 @@ const char *vmsig_host_why(const vmsig_host *h, int err);
 typedef int (*vmsig_host_make_fn)(const char *(*option)(void *ud, const char *key), void *ud,
                                   const vmsig_host_backend **backend, void **vm, char *err, size_t err_len);
 int vmsig_host_actor_main(vmsig_host_make_fn make);
+/* The same with what somebody else has made; given is handed to adopt. */
+typedef int (*vmsig_host_adopt_fn)(void *given, const vmsig_host_backend **backend, void **vm, char *err,
+                                   size_t err_len);
+int vmsig_host_actor_run(vmsig_host_adopt_fn adopt, void *given);
 
 #endif

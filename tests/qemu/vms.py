@@ -4,7 +4,7 @@ import os
 import shutil
 import signal
 
-from lab import Lab, expect, main, until
+from lab import Lab, alive, expect, main, until
 
 MAILBOX = 0x300000
 CR3, KEYS, COMMAND, ARGUMENT, ECHO_IN, ECHO_OUT = (MAILBOX + 8 * i for i in (2, 4, 7, 8, 10, 11))
@@ -124,6 +124,74 @@ def check_the_death_of_qemu(build):
         expect(a["restarts"] == 1 and a["pid"] != pid, f"{a}")
         expect("QEMU has ended" in lab.read("up.err") + json.dumps(a), f"{lab.read('up.err')[-300:]} {a}")
         usable(lab, "vm", 0, 0x2002)
+        qemu_of(lab, "vm")
+        lab.end()
+
+
+def parent_of(pid):
+    with open(f"/proc/{pid}/stat") as f:
+        return int(f.read().rpartition(")")[2].split()[1])
+
+
+def worker_of(qemu):
+    """The other child of its endpoint keeper."""
+    keeper = parent_of(qemu)
+    with open(f"/proc/{keeper}/task/{keeper}/children") as f:
+        return next(int(p) for p in f.read().split() if int(p) != qemu)
+
+
+def survives(build, victim):
+    """Of two deaths of the host adapter none ends the VM, and the epoch moves at each."""
+    lab, text = start(build, "vm")
+    with lab:
+        lab.up(text)
+        lab.tap()
+        booted(lab)
+        usable(lab, "vm", 0, 0x4000)
+        qemu = qemu_of(lab, "vm")
+        lab.pids.add(parent_of(qemu))
+        for i in (1, 2):
+            old, pid = epoch_of(lab), lab.actor("vm")["pid"]
+            worker = worker_of(qemu)
+            lab.pids.add(worker)
+            os.kill(victim(pid, worker), signal.SIGKILL)
+            booted(lab, epoch=old)
+            until("the worker is gone", lambda: not alive(worker))
+            expect(lab.actor("vm")["pid"] != pid, "the adapter was not restarted")
+            expect("signal 9" in lab.actor("vm")["last_exit"], f"{lab.actor('vm')}")
+            expect(qemu_of(lab, "vm") == qemu and alive(qemu), "it is another QEMU")
+            expect(last_seen(lab, 0, 1) == 0x4000 + i - 1, "the guest's memory is another one")
+            usable(lab, "vm", 0, 0x4000 + i)
+        old = epoch_of(lab)
+        expect(write(lab, "vm", COMMAND, RESET) == "ok", "a reset by the guest")
+        booted(lab, epoch=old)
+        usable(lab, "vm", 0, 0x4010)
+        lab.note_pids()
+        lab.pids.add(worker_of(qemu))
+        lab.end()
+
+
+def check_the_vm_outlives_its_adapter(build):
+    survives(build, lambda pid, worker: pid)
+
+
+def check_the_vm_outlives_the_worker(build):
+    survives(build, lambda pid, worker: worker)
+
+
+def check_the_death_of_the_endpoint_keeper_takes_the_vm_along(build):
+    lab, text = start(build, "vm")
+    with lab:
+        lab.up(text)
+        lab.tap()
+        booted(lab)
+        usable(lab, "vm", 0, 0x5001)
+        old, qemu = epoch_of(lab), qemu_of(lab, "vm")
+        worker = worker_of(qemu)
+        os.kill(parent_of(qemu), signal.SIGKILL)
+        booted(lab, epoch=old)
+        until("the former QEMU and worker are gone", lambda: not alive(qemu) and not alive(worker))
+        usable(lab, "vm", 0, 0x5002)
         qemu_of(lab, "vm")
         lab.end()
 

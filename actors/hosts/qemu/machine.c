@@ -23,6 +23,7 @@
 
 #define SEALS_WRITE    (F_SEAL_FUTURE_WRITE | F_SEAL_SEAL)
 #define FD_ASIDE       64
+#define QUIT_MS        1000
 #define END_TIMEOUT_MS 5000
 
 /* ---- RAM --------------------------------------------------------------------------------------------- */
@@ -124,8 +125,13 @@ static int start(vmsig_machine *m, char **argv) {
     return rc == 0 ? set_nonblocking(m->log_fd) : rc;
 }
 
+void vmsig_machine_none(vmsig_machine *m) {
+    *m = (vmsig_machine){.ram_fd = -1, .qmp_fd = -1, .log_fd = -1, .pidfd = -1};
+}
+
 int vmsig_machine_start(const vmsig_qemu_options *o, vmsig_machine *m, char *err, size_t err_len) {
-    *m = (vmsig_machine){.bytes = o->memory, .ram_fd = -1, .qmp_fd = -1, .log_fd = -1, .pidfd = -1};
+    vmsig_machine_none(m);
+    m->bytes = o->memory;
     int rc = make_ram(m);
     if (rc < 0) {
         snprintf(err, err_len, "the VM's RAM of %" PRIu64 "M: %s", o->memory >> 20, strerror(-rc));
@@ -147,8 +153,18 @@ static void close_fd(int *fd) {
     *fd = -1;
 }
 
+/* Whatever was said before on the stream, by whom ever. A QEMU that nobody has greeted yet wants that first. */
+static void ask_to_quit(const vmsig_machine *m) {
+    static const char words[] = "\xff\n{\"execute\":\"qmp_capabilities\"}\n{\"execute\":\"quit\"}\n";
+    struct pollfd p = {.fd = m->pidfd, .events = POLLIN};
+    if (m->qmp_fd >= 0 && m->pidfd >= 0 &&
+        send(m->qmp_fd, words, sizeof words - 1, MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t)sizeof words - 1)
+        poll(&p, 1, QUIT_MS);
+}
+
 void vmsig_machine_end(vmsig_machine *m) {
     if (m->pid > 0) {
+        ask_to_quit(m);
         kill(m->pid, SIGKILL);
         struct pollfd p = {.fd = m->pidfd, .events = POLLIN};
         if (m->pidfd < 0 || poll(&p, 1, END_TIMEOUT_MS) > 0) /* else it hangs in the kernel: init will have it */
@@ -160,5 +176,5 @@ void vmsig_machine_end(vmsig_machine *m) {
     close_fd(&m->qmp_fd);
     close_fd(&m->log_fd);
     close_fd(&m->pidfd);
-    *m = (vmsig_machine){.ram_fd = -1, .qmp_fd = -1, .log_fd = -1, .pidfd = -1};
+    vmsig_machine_none(m);
 }

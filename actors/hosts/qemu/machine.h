@@ -29,12 +29,15 @@ typedef struct vmsig_machine {
 /* Makes the RAM and starts QEMU, which stops before the guest's first instruction. QEMU dies with the caller. */
 int vmsig_machine_start(const vmsig_qemu_options *o, vmsig_machine *m, char *err, size_t err_len);
 
+/* No machine: nothing is held. */
+void vmsig_machine_none(vmsig_machine *m);
+
 /* Seals the RAM, when QEMU has mapped it; does nothing the second time. */
 int vmsig_machine_seal(const vmsig_machine *m);
 /* A read-only fd of the sealed RAM, the caller's, or -errno. */
 int vmsig_machine_ram(const vmsig_machine *m);
 
-/* Kills QEMU where it lives, waits for it, and lets go of everything. */
+/* Asks QEMU to end, so that its disks are in order; kills it after a second; waits for it, and lets go of everything. */
 void vmsig_machine_end(vmsig_machine *m);
 
 #endif

@@ -200,7 +200,7 @@ int vmsig_qemu_lifecycle(void *vm, uint32_t corr, uint32_t op) {
 
 /* ---- query ------------------------------------------------------------------------------------------- */
 
-static vmsig_vm_state state_of(const char *status) {
+vmsig_vm_state vmsig_qemu_state_of(const char *status) {
     static const struct {
         const char *status;
         vmsig_vm_state state;
@@ -217,7 +217,8 @@ static vmsig_vm_state state_of(const char *status) {
 
 static void on_status(void *ud, uint32_t corr, int rc, const json_t *value) {
     vmsig_qemu *q = ud;
-    vmsig_vm_state state = rc == 0 ? state_of(json_string_value(json_object_get(value, "status"))) : q->state;
+    vmsig_vm_state state =
+        rc == 0 ? vmsig_qemu_state_of(json_string_value(json_object_get(value, "status"))) : q->state;
     vmsig_host_done(q->host, corr, vmsig_qemu_status(rc), (uint64_t)state);
 }
 

@@ -71,11 +71,14 @@ void vmsig_qemu_open_ram(vmsig_qemu *q, const vmsig_seg *segs, int n) {
 
 /* ---- events ------------------------------------------------------------------------------------------ */
 
+static bool is_reset(const char *reason) {
+    return strcmp(reason, "guest-reset") == 0 || strcmp(reason, "host-qmp-system-reset") == 0 ||
+           strcmp(reason, "subsystem-reset") == 0;
+}
+
 static void on_shutdown(vmsig_qemu *q, const char *reason) {
-    bool reset = strcmp(reason, "guest-reset") == 0 || strcmp(reason, "host-qmp-system-reset") == 0 ||
-                 strcmp(reason, "subsystem-reset") == 0;
     bool ends = strncmp(reason, "host-", 5) == 0;
-    if (reset)
+    if (is_reset(reason))
         vmsig_qemu_guest_reset(q);
     else if (!ends && q->state != VMSIG_VM_SHUTDOWN && q->state != VMSIG_VM_CRASHED)
         vmsig_qemu_move_epoch(q, VMSIG_VM_SHUTDOWN, q->cause);
@@ -109,10 +112,12 @@ static void on_wakeup(vmsig_qemu *q) {
 static void on_event(void *ud, const char *name, const json_t *data) {
     vmsig_qemu *q = ud;
     const char *reason = json_string_value(json_object_get(data, "reason"));
-    if (!q->up)
-        return;
-    if (strcmp(name, "SHUTDOWN") == 0)
-        on_shutdown(q, reason ? reason : "");
+    if (!reason)
+        reason = "";
+    if (!q->up) /* what a former worker has not seen any more; its state will be asked for */
+        q->reset_due = strcmp(name, "SHUTDOWN") == 0 ? is_reset(reason) : q->reset_due && strcmp(name, "RESUME") != 0;
+    else if (strcmp(name, "SHUTDOWN") == 0)
+        on_shutdown(q, reason);
     else if (strcmp(name, "STOP") == 0)
         on_stop(q);
     else if (strcmp(name, "RESUME") == 0)
@@ -156,6 +161,26 @@ static void on_running(void *ud, uint32_t tag, int rc, const json_t *value) {
     vmsig_qemu_sample(q);
 }
 
+static void on_found(void *ud, uint32_t tag, int rc, const json_t *value) {
+    vmsig_qemu *q = ud;
+    const char *status = json_string_value(json_object_get(value, "status"));
+    (void)tag;
+    if (!started(q, "does not tell its state", rc, value))
+        return;
+    q->fresh = status && strcmp(status, "prelaunch") == 0;
+    q->want = vmsig_qemu_state_of(status);
+}
+
+/* A VM that a former worker had. That it stands still for a reset of the guest's may be told in what he left unread. */
+static void go_on(vmsig_qemu *q) {
+    if (q->want == VMSIG_VM_SHUTDOWN && q->reset_due) {
+        vmsig_qemu_guest_reset(q);
+        return;
+    }
+    vmsig_qemu_tell(q, q->want, 0);
+    vmsig_qemu_sample(q);
+}
+
 /* The machine is built and RAM is mapped: all other commands were answered before. */
 static void on_built(void *ud, uint32_t tag, int rc, const json_t *value) {
     vmsig_qemu *q = ud;
@@ -173,6 +198,10 @@ static void on_built(void *ud, uint32_t tag, int rc, const json_t *value) {
     }
     q->up = true;
     vmsig_qemu_open_ram(q, segs, n);
+    if (!q->fresh) {
+        go_on(q);
+        return;
+    }
     q->expected++;
     if (vmsig_qmp_send(q->qmp, vmsig_qemu_deadline(), on_running, q, 0, "\"execute\":\"cont\"") < 0)
         vmsig_qemu_fail(q, "QEMU takes no commands");
@@ -180,7 +209,13 @@ static void on_built(void *ud, uint32_t tag, int rc, const json_t *value) {
 
 static void on_greeted(void *ud, uint32_t tag, int rc, const json_t *value) {
     (void)tag;
-    started(ud, "does not speak QMP", rc, value);
+    if (rc != -EREMOTEIO || !((vmsig_qemu *)ud)->resumed) /* it refuses to be greeted twice */
+        started(ud, "does not speak QMP", rc, value);
+}
+
+static void on_action(void *ud, uint32_t tag, int rc, const json_t *value) {
+    (void)tag;
+    started(ud, "cannot be told what to do when the guest resets", rc, value);
 }
 
 static void on_mice(void *ud, uint32_t tag, int rc, const json_t *value) {
@@ -194,7 +229,14 @@ static void on_mice(void *ud, uint32_t tag, int rc, const json_t *value) {
 
 static int ask_first(vmsig_qemu *q) {
     uint64_t at = vmsig_now_ns() + START_NS;
-    int rc = vmsig_qmp_send(q->qmp, at, on_greeted, q, 0, "\"execute\":\"qmp_capabilities\"");
+    int rc = q->resumed ? vmsig_qmp_resync(q->qmp) : 0;
+    if (rc == 0)
+        rc = vmsig_qmp_send(q->qmp, at, on_greeted, q, 0, "\"execute\":\"qmp_capabilities\"");
+    if (rc == 0)
+        rc = vmsig_qmp_send(q->qmp, at, on_action, q, 0,
+                            "\"execute\":\"set-action\",\"arguments\":{\"reboot\":\"shutdown\"}");
+    if (rc == 0)
+        rc = vmsig_qmp_send(q->qmp, at, on_found, q, 0, "\"execute\":\"query-status\"");
     if (rc == 0)
         rc = vmsig_qmp_send(q->qmp, at, on_mice, q, 0, "\"execute\":\"query-mice\"");
     if (rc == 0)
@@ -267,14 +309,21 @@ static const char *why(void *vm) {
     return ((vmsig_qemu *)vm)->why;
 }
 
-static void close_vm(void *vm) {
-    vmsig_qemu *q = vm;
+static void let_go(vmsig_qemu *q) {
     vmsig_qmp_free(q->qmp);
     vmsig_timer_free(q->sample_timer);
     vmsig_timer_free(q->input_timer);
     vmsig_loop_free(q->loop);
-    vmsig_machine_end(&q->machine);
     free(q);
+}
+
+static void close_vm(void *vm) {
+    vmsig_qemu *q = vm;
+    vmsig_machine m = q->machine;
+    bool kept = q->kept;
+    let_go(q);
+    if (!kept)
+        vmsig_machine_end(&m);
 }
 
 static bool knows(void *vm, const vmsig_input *in) {
@@ -308,27 +357,47 @@ static int watch(vmsig_qemu *q) {
     return rc == 0 ? vmsig_loop_add(q->loop, q->machine.pidfd, EPOLLIN, on_process_end, q) : rc;
 }
 
-int vmsig_qemu_make(const char *(*option)(void *ud, const char *key), void *ud, const vmsig_host_backend **backend,
-                    void **vm, char *err, size_t err_len) {
+int vmsig_qemu_machine(const char *(*option)(void *ud, const char *key), void *ud, vmsig_machine *machine, char *err,
+                       size_t err_len) {
     vmsig_qemu_options o;
-    vmsig_qemu *q = calloc(1, sizeof *q);
-    if (!q)
-        return -ENOMEM;
     int rc = vmsig_qemu_options_read(option, ud, &o, err, err_len);
     if (rc == 0)
-        rc = vmsig_machine_start(&o, &q->machine, err, err_len);
+        rc = vmsig_machine_start(&o, machine, err, err_len);
+    else
+        vmsig_machine_none(machine);
     vmsig_qemu_options_free(&o);
-    if (rc < 0) {
-        free(q);
-        return rc;
+    return rc;
+}
+
+int vmsig_qemu_adopt(void *given, const vmsig_host_backend **backend, void **vm, char *err, size_t err_len) {
+    vmsig_qemu_given *g = given;
+    vmsig_qemu *q = g->rc < 0 ? NULL : calloc(1, sizeof *q);
+    if (!q) {
+        snprintf(err, err_len, "%s", g->err);
+        return g->rc < 0 ? g->rc : -ENOMEM;
     }
-    rc = watch(q);
+    q->machine = g->machine;
+    q->resumed = g->resumed;
+    q->kept = true;
+    int rc = watch(q);
     if (rc < 0) {
         snprintf(err, err_len, "the VM cannot be watched: %s", strerror(-rc));
-        close_vm(q);
+        let_go(q);
         return rc;
     }
     *backend = &vmsig_qemu_backend;
     *vm = q;
     return 0;
+}
+
+int vmsig_qemu_make(const char *(*option)(void *ud, const char *key), void *ud, const vmsig_host_backend **backend,
+                    void **vm, char *err, size_t err_len) {
+    vmsig_qemu_given g = {.rc = 0};
+    g.rc = vmsig_qemu_machine(option, ud, &g.machine, g.err, sizeof g.err);
+    int rc = vmsig_qemu_adopt(&g, backend, vm, err, err_len);
+    if (rc == 0)
+        ((vmsig_qemu *)*vm)->kept = false;
+    else if (g.rc == 0)
+        vmsig_machine_end(&g.machine);
+    return rc;
 }

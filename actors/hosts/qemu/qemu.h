@@ -17,10 +17,24 @@
 #define VMSIG_HOST_QEMU_H
 
 #include "actors/hosts/host.h"
+#include "actors/hosts/qemu/machine.h"
 
 extern const vmsig_host_backend vmsig_qemu_backend;
 
-/* Starts QEMU as the options say (docs/qemu.md). A vmsig_host_make_fn. */
+/* What a worker is given by who keeps the machine. */
+typedef struct vmsig_qemu_given {
+    vmsig_machine machine;
+    bool resumed; /* a former worker had it */
+    int rc;       /* < 0: there is no machine; err is the sentence */
+    char err[256];
+} vmsig_qemu_given;
+
+/* Starts QEMU as the options say (docs/qemu.md): 0, or -errno with a sentence in err. */
+int vmsig_qemu_machine(const char *(*option)(void *ud, const char *key), void *ud, vmsig_machine *machine, char *err,
+                       size_t err_len);
+/* The VM for the backend, with a machine that runs already. A vmsig_host_adopt_fn. */
+int vmsig_qemu_adopt(void *given, const vmsig_host_backend **backend, void **vm, char *err, size_t err_len);
+/* Both at once: the VM dies with this process. A vmsig_host_make_fn. */
 int vmsig_qemu_make(const char *(*option)(void *ud, const char *key), void *ud, const vmsig_host_backend **backend,
                     void **vm, char *err, size_t err_len);
 

@@ -32,6 +32,10 @@ typedef struct vmsig_qemu {
 
     vmsig_vm_state state; /* as told */
     vmsig_vm_state want;  /* where it is when all that is under way has been done */
+    bool kept;            /* the machine is somebody else\'s to end */
+    bool resumed;         /* a former worker had the VM */
+    bool fresh;           /* it has not run yet */
+    bool reset_due;       /* told before it was asked for its state: it stands still for a reset */
     bool up;              /* started; false again when QEMU has ended */
     bool resetting;       /* from the command, or the guest's reset, until it runs again */
     bool frozen;          /* within it: the epoch has moved and the VM stands still */
@@ -84,6 +88,7 @@ void vmsig_qemu_move_epoch(vmsig_qemu *q, vmsig_vm_state state, uint32_t cause);
 int vmsig_qemu_lifecycle(void *vm, uint32_t corr, uint32_t op);
 int vmsig_qemu_query(void *vm, uint32_t corr, uint64_t *detail);
 void vmsig_qemu_guest_reset(vmsig_qemu *q);
+vmsig_vm_state vmsig_qemu_state_of(const char *status); /* as query-status says it */
 
 /* input.c */
 int vmsig_qemu_take_input(void *vm, uint32_t corr, const vmsig_input *in, uint32_t n);

@@ -1,6 +1,6 @@
 /* vmsig-host-qemu: a QEMU VM as an actor. */
-#include "actors/hosts/qemu/qemu.h"
+#include "actors/hosts/qemu/keep.h"
 
 int main(void) {
-    return vmsig_host_actor_main(vmsig_qemu_make);
+    return vmsig_qemu_keep_main();
 }

@@ -102,8 +102,7 @@ static int newest(const char *log, uint32_t *number, char path[PATH_MAX]) {
     return 0;
 }
 
-int vmsig_sup_audit_open(vmsig_sup *s, size_t i) {
-    const char *log = s->topo->actors[i].audit;
+int vmsig_sup_audit_open(const char *log, vmsig_sup_sockets *to) {
     char path[PATH_MAX];
     uint32_t number = 0;
     int fd = open_beside(log, "", O_RDWR | O_CREAT), rc = fd < 0 ? fd : newest(log, &number, path);
@@ -113,15 +112,15 @@ int vmsig_sup_audit_open(vmsig_sup *s, size_t i) {
             close(fd);
         return rc;
     }
-    s->gateway_audit[i] = fd;
-    s->gateway_seal[i] = open_seal(log, is_empty(fd) && number == 0);
-    return s->gateway_seal[i] < 0 ? s->gateway_seal[i] : 0;
+    to->audit = fd;
+    to->seal = open_seal(log, is_empty(fd) && number == 0);
+    return to->seal < 0 ? to->seal : 0;
 }
 
 int vmsig_sup_audit_prev(const vmsig_sup *s, size_t i) {
     char path[PATH_MAX];
     uint32_t number;
-    if (s->gateway_audit[i] < 0 || !is_empty(s->gateway_audit[i]) ||
+    if (s->gateway[i].audit < 0 || !is_empty(s->gateway[i].audit) ||
         newest(s->topo->actors[i].audit, &number, path) != 0 || number == 0)
         return -1;
     return open(path, O_RDWR | O_CLOEXEC);
@@ -132,7 +131,7 @@ static int next_segment(vmsig_sup *s, size_t i) {
     const char *log = s->topo->actors[i].audit;
     char path[PATH_MAX];
     uint32_t number;
-    if (is_empty(s->gateway_audit[i]))
+    if (is_empty(s->gateway[i].audit))
         return 0;
     int rc = newest(log, &number, path);
     if (rc == 0)
@@ -147,18 +146,18 @@ static int next_segment(vmsig_sup *s, size_t i) {
             vmsig_sup_say("%s: %s", path, strerror(errno));
         return fd;
     }
-    vmsig_sup_close(&s->gateway_audit[i]);
-    s->gateway_audit[i] = fd;
+    vmsig_sup_close(&s->gateway[i].audit);
+    s->gateway[i].audit = fd;
     vmsig_sup_shelve_sockets(s);
     return 0;
 }
 
 void vmsig_sup_audit_full(vmsig_sup_actor *a) {
-    if (a->sup->gateway_audit[a->index] < 0)
+    if (a->sup->gateway[a->index].audit < 0)
         return;
     int rc = next_segment(a->sup, a->index);
     if (rc)
         vmsig_sup_say_of(a, "%s: no new file for the audit log: %s", a->topo->audit, strerror(-rc));
     else
-        vmsig_sup_send_fd(a, VMSIG__PB__FD_KIND__FD_AUDIT, a->sup->gateway_audit[a->index]);
+        vmsig_sup_send_fd(a, VMSIG__PB__FD_KIND__FD_AUDIT, a->sup->gateway[a->index].audit);
 }

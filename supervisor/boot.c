@@ -280,11 +280,11 @@ int vmsig_sup_send_fd(vmsig_sup_actor *a, Vmsig__Pb__FdKind kind, int fd) {
 
 static int send_audit(vmsig_sup_actor *a) {
     int prev = vmsig_sup_audit_prev(a->sup, a->index);
-    int rc = vmsig_sup_send_fd(a, VMSIG__PB__FD_KIND__FD_AUDIT, a->sup->gateway_audit[a->index]);
+    int rc = vmsig_sup_send_fd(a, VMSIG__PB__FD_KIND__FD_AUDIT, a->sup->gateway[a->index].audit);
     if (rc == 0)
         rc = vmsig_sup_send_fd(a, VMSIG__PB__FD_KIND__FD_AUDIT_PREV, prev);
     if (rc == 0)
-        rc = vmsig_sup_send_fd(a, VMSIG__PB__FD_KIND__FD_AUDIT_SEAL, a->sup->gateway_seal[a->index]);
+        rc = vmsig_sup_send_fd(a, VMSIG__PB__FD_KIND__FD_AUDIT_SEAL, a->sup->gateway[a->index].seal);
     vmsig_sup_close(&prev);
     return rc;
 }
@@ -306,7 +306,7 @@ int vmsig_sup_boot(vmsig_sup_actor *a, int *theirs) {
     if (rc == 0)
         rc = vmsig_sup_pages_boot(a);
     if (rc == 0)
-        rc = vmsig_sup_send_fd(a, VMSIG__PB__FD_KIND__FD_LISTEN, a->sup->gateway_listen[a->index]);
+        rc = vmsig_sup_send_fd(a, VMSIG__PB__FD_KIND__FD_LISTEN, a->sup->gateway[a->index].listen);
     if (rc == 0)
         rc = send_audit(a);
     if (rc == 0)

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "rings/atomics.h"
@@ -10,16 +11,17 @@
 #include "rings/shm.h"
 #include "supervisor/supervisor.h"
 
+static void init_link(vmsig_sup_link *l, const vmsig_topo_link *topo) {
+    *l = (vmsig_sup_link){.topo = topo, .data_bell = -1, .room_bell = -1};
+    l->next_ring.fd = l->reader.fd = l->next_reader.fd = -1;
+}
+
 int vmsig_sup_links_new(vmsig_sup *s) {
     s->links = calloc(s->topo->links_n + 1, sizeof *s->links);
     if (s->links == NULL)
         return -ENOMEM;
-    for (size_t i = 0; i < s->topo->links_n; i++) {
-        vmsig_sup_link *l = &s->links[i];
-        l->topo = &s->topo->links[i];
-        l->data_bell = l->room_bell = -1;
-        l->next_ring.fd = l->reader.fd = l->next_reader.fd = -1;
-    }
+    for (size_t i = 0; i < s->topo->links_n; i++)
+        init_link(&s->links[i], &s->topo->links[i]);
     return 0;
 }
 
@@ -29,23 +31,27 @@ static void unmap_reader(vmsig_sup_link *l) {
     l->reader_map = NULL;
 }
 
+static void free_link(vmsig_sup_link *l) {
+    unmap_reader(l);
+    for (uint32_t k = 0; k < l->chained; k++)
+        vmsig_sup_close(&l->chain[k].fd);
+    l->chained = 0;
+    vmsig_sup_close(&l->next_ring.fd);
+    vmsig_sup_close(&l->reader.fd);
+    vmsig_sup_close(&l->next_reader.fd);
+    vmsig_sup_close(&l->data_bell);
+    vmsig_sup_close(&l->room_bell);
+}
+
 void vmsig_sup_links_free(vmsig_sup *s) {
-    for (size_t i = 0; s->links != NULL && i < s->topo->links_n; i++) {
-        vmsig_sup_link *l = &s->links[i];
-        unmap_reader(l);
-        for (uint32_t k = 0; k < l->chained; k++)
-            vmsig_sup_close(&l->chain[k].fd);
-        vmsig_sup_close(&l->next_ring.fd);
-        vmsig_sup_close(&l->reader.fd);
-        vmsig_sup_close(&l->next_reader.fd);
-        vmsig_sup_close(&l->data_bell);
-        vmsig_sup_close(&l->room_bell);
-    }
+    for (size_t i = 0; s->links != NULL && i < s->topo->links_n; i++)
+        free_link(&s->links[i]);
     free(s->links);
     s->links = NULL;
 }
 
 static int make_bells(vmsig_sup_link *l) {
+    l->known = true;
     if (l->data_bell < 0)
         l->data_bell = vmsig_bell_create();
     if (l->room_bell < 0)
@@ -200,6 +206,86 @@ int vmsig_sup_links_boot(vmsig_sup_actor *a) {
     return 0;
 }
 
+/* ---- links that come and go while their ends live ---------------------------------------------------------- */
+
+static void plug_end(vmsig_sup_actor *a, vmsig_sup_link *l) {
+    if (a->boot < 0)
+        return; /* it is told at its start */
+    int rc = l->topo->from == a->index ? offer_ring(a, l) : offer_reader(a, l);
+    if (rc)
+        vmsig_sup_kill(a, "cannot be told of link %u: %s", l->topo->id, strerror(-rc));
+}
+
+void vmsig_sup_link_plug(vmsig_sup *s, vmsig_sup_link *l) {
+    int rc = make_bells(l);
+    if (rc) { /* the next start of either end tries again */
+        vmsig_sup_say("link %u: %s", l->topo->id, strerror(-rc));
+        return;
+    }
+    plug_end(&s->actors[l->topo->to], l);
+    plug_end(&s->actors[l->topo->from], l);
+}
+
+static void tell_unlink(vmsig_sup_actor *a, uint32_t id) {
+    Vmsig__Pb__Unlink u = VMSIG__PB__UNLINK__INIT;
+    Vmsig__Pb__ToActor m = VMSIG__PB__TO_ACTOR__INIT;
+    u.id = id;
+    m.m_case = VMSIG__PB__TO_ACTOR__M_UNLINK;
+    m.unlink = &u;
+    if (a->boot >= 0 && vmsig_sup_send(a, &m, NULL, 0))
+        vmsig_sup_kill(a, "cannot be told that link %u is gone", id);
+}
+
+void vmsig_sup_link_unplug(vmsig_sup *s, vmsig_sup_link *l) {
+    tell_unlink(&s->actors[l->topo->from], l->topo->id);
+    tell_unlink(&s->actors[l->topo->to], l->topo->id);
+    vmsig_sup_drop_link(s, l->topo->id);
+    free_link(l);
+}
+
+bool vmsig_sup_link_drained(const vmsig_sup_link *l) {
+    vmsig_ring_end end;
+    if (l->chained == 0 || l->reader.fd < 0)
+        return true; /* nothing was shown to anybody */
+    if (vmsig_sup_link_cursor(l) < l->chain[l->chained - 1].base)
+        return false;
+    if (vmsig_ring_find_end(l->chain[l->chained - 1].fd, l->reader.fd, &end))
+        return true; /* nonsense: nobody will take it */
+    return vmsig_sup_link_cursor(l) >= end.tail;
+}
+
+int vmsig_sup_links_change(vmsig_sup *s) {
+    const vmsig_topology *old = s->topo, *now = s->change.topo;
+    vmsig_sup_link *links = calloc(now->links_n + 1, sizeof *links);
+    if (links == NULL)
+        return -ENOMEM;
+    for (size_t i = 0; i < now->links_n; i++)
+        init_link(&links[i], &now->links[i]);
+    for (size_t k = 0; k < old->links_n; k++) {
+        size_t i = 0;
+        while (i < now->links_n && now->links[i].id != old->links[k].id)
+            i++;
+        if (i == now->links_n) {
+            vmsig_sup_link_unplug(s, &s->links[k]);
+            continue;
+        }
+        links[i] = s->links[k];
+        links[i].topo = &now->links[i];
+    }
+    free(s->links);
+    s->links = links;
+    return 0;
+}
+
+bool vmsig_sup_links_pending(const vmsig_sup_actor *a) {
+    for (size_t i = 0; i < a->sup->topo->links_n; i++) {
+        const vmsig_sup_link *l = &a->sup->links[i];
+        if ((l->topo->from == a->index && l->next_ring.fd >= 0) || (l->topo->to == a->index && l->next_reader.fd >= 0))
+            return true;
+    }
+    return false;
+}
+
 /* ---- it is mapped --------------------------------------------------------------------------------------- */
 
 static vmsig_sup_link *link_by_id(vmsig_sup *s, uint32_t id) {
@@ -245,6 +331,8 @@ static void reader_mapped(vmsig_sup_actor *a, vmsig_sup_link *l) {
 
 void vmsig_sup_link_mapped(vmsig_sup_actor *a, const Vmsig__Pb__Mapped *m) {
     vmsig_sup_link *l = link_by_id(a->sup, m->id);
+    if (l == NULL && m->generation == a->incarnation)
+        return; /* it crossed the word that the link is gone */
     if (l == NULL || m->generation != a->incarnation || (l->topo->from != a->index && l->topo->to != a->index))
         vmsig_sup_kill(a, "speaks of link %u, which is not its own", m->id);
     else if (l->topo->from == a->index)

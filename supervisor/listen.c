@@ -53,27 +53,39 @@ int vmsig_sup_listen(const char *path, mode_t mode) {
     return rc;
 }
 
-int vmsig_sup_listen_all(vmsig_sup *s) {
-    for (size_t i = 0; i < s->topo->actors_n; i++) {
-        const vmsig_topo_actor *t = &s->topo->actors[i];
-        if (t->kind != VMSIG_TOPO_GATEWAY || t->socket == NULL)
-            continue;
-        s->gateway_listen[i] = vmsig_sup_listen(t->socket, 0666); /* the grants say who may what */
-        if (s->gateway_listen[i] < 0)
-            return s->gateway_listen[i];
-        int rc = t->audit ? vmsig_sup_audit_open(s, i) : 0;
-        if (rc)
-            return rc;
-    }
-    return 0;
+int vmsig_sup_listen_of(const vmsig_topo_actor *t, vmsig_sup_sockets *to) {
+    if (t->kind != VMSIG_TOPO_GATEWAY || t->socket == NULL)
+        return 0;
+    to->listen = vmsig_sup_listen(t->socket, 0666); /* the grants say who may what */
+    if (to->listen < 0)
+        return to->listen;
+    return t->audit ? vmsig_sup_audit_open(t->audit, to) : 0;
 }
 
-void vmsig_sup_unlisten_all(vmsig_sup *s) {
-    for (size_t i = 0; i < s->topo->actors_n; i++) {
-        if (s->gateway_listen[i] >= 0)
-            unlink(s->topo->actors[i].socket);
-        vmsig_sup_close(&s->gateway_listen[i]);
-        vmsig_sup_close(&s->gateway_audit[i]);
-        vmsig_sup_close(&s->gateway_seal[i]);
-    }
+int vmsig_sup_listen_all(vmsig_sup *s) {
+    int rc = 0;
+    for (size_t i = 0; i < s->topo->actors_n && rc == 0; i++)
+        rc = vmsig_sup_listen_of(&s->topo->actors[i], &s->gateway[i]);
+    return rc;
+}
+
+void vmsig_sup_unlisten(const vmsig_topo_actor *t, vmsig_sup_sockets *of) {
+    if (of->listen >= 0)
+        unlink(t->socket);
+    vmsig_sup_close(&of->listen);
+    vmsig_sup_close(&of->audit);
+    vmsig_sup_close(&of->seal);
+}
+
+vmsig_sup_sockets *vmsig_sup_sockets_new(void) {
+    vmsig_sup_sockets *list = malloc(VMSIG_ACTORS_MAX * sizeof *list);
+    for (size_t i = 0; list != NULL && i < VMSIG_ACTORS_MAX; i++)
+        list[i] = (vmsig_sup_sockets){-1, -1, -1};
+    return list;
+}
+
+void vmsig_sup_sockets_free(vmsig_sup_sockets *list, const vmsig_topology *t) {
+    for (size_t i = 0; list != NULL && i < t->actors_n; i++)
+        vmsig_sup_unlisten(&t->actors[i], &list[i]);
+    free(list);
 }

@@ -1,18 +1,20 @@
 /* Pages: the supervisor's board, and the pages that actors own: gauges, epochs, fences, durable states. */
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "rings/fence.h"
 #include "rings/shm.h"
 #include "supervisor/supervisor.h"
 
-#define SPARE_GAUGES 8u /* for links that come later */
+#define SPARE_GAUGES 8u  /* for links that come later */
+#define SPARE_ACTORS 64u /* in the board, likewise */
 
 /* ---- the board ------------------------------------------------------------------------------------------ */
 
 int vmsig_sup_board_new(vmsig_sup *s) {
-    uint32_t n = (uint32_t)s->topo->actors_n;
+    uint32_t n = (uint32_t)s->topo->actors_n + SPARE_ACTORS;
     s->board_fd = vmsig_shm_create("vmsig board", vmsig_board_bytes(n));
     if (s->board_fd < 0)
         return s->board_fd;
@@ -20,10 +22,33 @@ int vmsig_sup_board_new(vmsig_sup *s) {
     return rc ? rc : vmsig_shm_seal(s->board_fd);
 }
 
+void vmsig_sup_board_grow(vmsig_sup *s) {
+    vmsig_board *old = s->board;
+    int old_fd = s->board_fd;
+    if (s->topo->actors_n <= old->actors_n)
+        return;
+    int rc = vmsig_sup_board_new(s);
+    if (rc) { /* those beyond its end are not on it: nobody waits for them */
+        vmsig_sup_say("no memory for a larger board: %s", strerror(-rc));
+        s->board = old;
+        vmsig_sup_close(&s->board_fd);
+        s->board_fd = old_fd;
+        return;
+    }
+    vmsig_board_close(old);
+    vmsig_sup_close(&old_fd);
+    for (size_t i = 0; i < s->topo->actors_n; i++)
+        vmsig_sup_board_update(&s->actors[i]);
+    for (size_t i = 0; i < s->topo->actors_n; i++)
+        if (s->actors[i].boot >= 0)
+            vmsig_sup_pages_repeat(&s->actors[i]);
+}
+
 void vmsig_sup_board_update(vmsig_sup_actor *a) {
     if (a->topo->kind == VMSIG_TOPO_HOST)
         vmsig_board_set_endpoint(a->sup->board, (uint32_t)a->topo->endpoint, a->incarnation, a->state);
-    vmsig_board_set_actor(a->sup->board, a->index, a->incarnation, a->state);
+    if (a->index < a->sup->board->actors_n)
+        vmsig_board_set_actor(a->sup->board, a->index, a->incarnation, a->state);
 }
 
 /* ---- messages ------------------------------------------------------------------------------------------- */

@@ -13,7 +13,7 @@
 #include "rings/shm.h"
 #include "supervisor/supervisor.h"
 
-#define VERSION 1u
+#define VERSION 2u
 
 enum { KEY_TOPOLOGY = 1, KEY_SOCKETS, KEY_GATEWAY, KEY_ACTOR, KEY_LINK, KEY_RAM };
 
@@ -22,13 +22,15 @@ static uint64_t key_of(uint32_t type, uint32_t index) {
 }
 
 typedef struct topology_blob {
-    uint32_t version, built_in;
-    uint64_t lineage, started_ns, len;
+    uint32_t version, edits, next_link, reserved;
+    uint64_t lineage, started_ns, len, edits_len; /* the text, then each edit with its NUL */
+    uint32_t epoch_floor[VMSIG_ENDPOINTS_MAX];
     char file[4096], folder[4096], name[64];
 } topology_blob;
 
 typedef struct actor_blob {
-    uint32_t version, state, incarnation, uid, gid, epoch_next, rests, process;
+    char name[32]; /* "": nobody has the index any more */
+    uint32_t version, kind, state, incarnation, uid, gid, epoch_next, rests, process, begun, leave;
     uint64_t started_ns, ready_ns, dead_ns;
     vmsig_sup_page gauges, epoch, fences;
     vmsig_restarts restarts;
@@ -39,6 +41,7 @@ typedef struct actor_blob {
 
 typedef struct link_blob {
     uint32_t version, chained, has;
+    struct vmsig_topo_numbered_link who;
     vmsig_sup_ring chain[VMSIG_RING_CHAIN], next_ring;
     vmsig_sup_page reader, next_reader;
     uint64_t taken;
@@ -99,6 +102,10 @@ void vmsig_sup_shelve_actor(vmsig_sup_actor *a) {
     int *places[ACTOR_FDS], fds[ACTOR_FDS], nfds;
     memset(&b, 0, sizeof b);
     b.version = VERSION;
+    snprintf(b.name, sizeof b.name, "%s", a->topo->name);
+    b.kind = a->topo->kind;
+    b.begun = a->begun;
+    b.leave = a->leave;
     b.state = a->state;
     b.incarnation = a->incarnation;
     b.uid = a->uid;
@@ -129,6 +136,9 @@ void vmsig_sup_shelve_link(vmsig_sup *s, const vmsig_sup_link *l) {
         copy.chain[i].fd = -1; /* what lies beyond is left over */
     memset(&b, 0, sizeof b);
     b.version = VERSION;
+    snprintf(b.who.from, sizeof b.who.from, "%s", s->topo->actors[l->topo->from].name);
+    snprintf(b.who.to, sizeof b.who.to, "%s", s->topo->actors[l->topo->to].name);
+    b.who.link = *l->topo;
     b.chained = l->chained;
     memcpy(b.chain, l->chain, sizeof b.chain);
     b.next_ring = l->next_ring;
@@ -137,7 +147,12 @@ void vmsig_sup_shelve_link(vmsig_sup *s, const vmsig_sup_link *l) {
     b.taken = l->taken;
     link_places(&copy, places);
     b.has = gather(places, LINK_FDS, fds, &nfds);
-    shelve(s, key_of(KEY_LINK, (uint32_t)(l - s->links)), &b, sizeof b, fds, nfds);
+    shelve(s, key_of(KEY_LINK, l->topo->id), &b, sizeof b, fds, nfds);
+}
+
+void vmsig_sup_drop_link(vmsig_sup *s, uint32_t id) {
+    vmsig_keeper_msg drop = {.op = VMSIG_KEEPER_DROP, .key = key_of(KEY_LINK, id)};
+    vmsig_sup_tell_keeper(s, &drop, NULL, NULL, 0);
 }
 
 void vmsig_sup_shelve_ram(vmsig_sup *s, uint32_t endpoint) {
@@ -149,28 +164,50 @@ void vmsig_sup_shelve_ram(vmsig_sup *s, uint32_t endpoint) {
         shelve(s, drop.key, &r->ram_id, sizeof r->ram_id, &r->fd, 1);
 }
 
+static int write_at(int fd, const char *text, size_t len, size_t at) {
+    for (size_t done = 0; done < len;) {
+        ssize_t n = pwrite(fd, text + done, len - done, (off_t)(at + done));
+        if (n < 0)
+            return -errno;
+        done += (size_t)n;
+    }
+    return 0;
+}
+
 /* The text goes in a memfd: a blob would be too small for a large topology. */
-int vmsig_sup_shelve_topology(vmsig_sup *s, const char *text, size_t len) {
+static int text_fd(const vmsig_sup_source *src, size_t edits_len) {
+    int fd = vmsig_shm_create("vmsig topology", src->len + edits_len + 1);
+    int rc = fd < 0 ? fd : write_at(fd, src->text, src->len, 0);
+    size_t at = src->len;
+    for (size_t i = 0; rc == 0 && i < src->edits.n; i++) {
+        size_t n = strlen(src->edits.items[i]) + 1;
+        rc = write_at(fd, src->edits.items[i], n, at);
+        at += n;
+    }
+    if (rc)
+        vmsig_sup_close(&fd);
+    return rc ? rc : fd;
+}
+
+int vmsig_sup_shelve_topology(vmsig_sup *s) {
+    const vmsig_sup_source *src = &s->source;
     topology_blob *b = calloc(1, sizeof *b);
     if (b == NULL)
         return -ENOMEM;
-    int fd = vmsig_shm_create("vmsig topology", len + 1);
-    int rc = fd < 0 ? fd : 0;
-    for (size_t done = 0; rc == 0 && done < len;) {
-        ssize_t n = pwrite(fd, text + done, len - done, (off_t)done);
-        rc = n < 0 ? -errno : 0;
-        done += n > 0 ? (size_t)n : 0;
-    }
     b->version = VERSION;
-    b->built_in = text == NULL;
     b->lineage = s->lineage;
     b->started_ns = s->started_ns;
-    b->len = len;
-    snprintf(b->file, sizeof b->file, "%s", s->topo->file ? s->topo->file : "");
-    snprintf(b->folder, sizeof b->folder, "%s", s->topo->folder ? s->topo->folder : ".");
+    b->next_link = s->next_link;
+    b->len = src->len;
+    b->edits = (uint32_t)src->edits.n;
+    for (size_t i = 0; i < src->edits.n; i++)
+        b->edits_len += strlen(src->edits.items[i]) + 1;
+    memcpy(b->epoch_floor, s->epoch_floor, sizeof b->epoch_floor);
+    snprintf(b->file, sizeof b->file, "%s", src->file);
+    snprintf(b->folder, sizeof b->folder, "%s", src->folder);
     snprintf(b->name, sizeof b->name, "%s", s->name);
-    if (rc == 0)
-        rc = shelve(s, key_of(KEY_TOPOLOGY, 0), b, sizeof *b, &fd, 1);
+    int fd = text_fd(src, b->edits_len);
+    int rc = fd < 0 ? fd : shelve(s, key_of(KEY_TOPOLOGY, 0), b, sizeof *b, &fd, 1);
     vmsig_sup_close(&fd);
     free(b);
     return rc;
@@ -180,10 +217,14 @@ void vmsig_sup_shelve_sockets(vmsig_sup *s) {
     int own[2] = {s->run_lock, s->status_listen};
     shelve(s, key_of(KEY_SOCKETS, 0), NULL, 0, own, 2);
     for (uint32_t i = 0; i < s->topo->actors_n; i++) {
-        int fds[3], nfds, *places[3] = {&s->gateway_listen[i], &s->gateway_audit[i], &s->gateway_seal[i]};
+        vmsig_sup_sockets *g = &s->gateway[i];
+        int fds[3], nfds, *places[3] = {&g->listen, &g->audit, &g->seal};
         uint32_t has = gather(places, 3, fds, &nfds);
+        vmsig_keeper_msg drop = {.op = VMSIG_KEEPER_DROP, .key = key_of(KEY_GATEWAY, i)};
         if (nfds > 0)
-            shelve(s, key_of(KEY_GATEWAY, i), &has, sizeof has, fds, nfds);
+            shelve(s, drop.key, &has, sizeof has, fds, nfds);
+        else
+            vmsig_sup_tell_keeper(s, &drop, NULL, NULL, 0);
     }
 }
 
@@ -276,6 +317,51 @@ static vmsig_shelf_entry *entry(vmsig_sup_heard *h, uint64_t key) {
     return NULL;
 }
 
+/* Who had which index and id, as far as anybody was told. */
+static int heard_numbers(const vmsig_sup_heard *h, vmsig_topo_numbers *n) {
+    n->actors = calloc(VMSIG_ACTORS_MAX, sizeof *n->actors);
+    n->links = calloc(h->shelf.n + 1, sizeof *n->links);
+    if (n->actors == NULL || n->links == NULL)
+        return -ENOMEM;
+    for (size_t i = 0; i < h->shelf.n; i++) {
+        const vmsig_shelf_entry *e = &h->shelf.entries[i];
+        uint32_t type = (uint32_t)(e->key >> 32), index = (uint32_t)e->key;
+        if (type == KEY_ACTOR && e->len == sizeof(actor_blob) && index < VMSIG_ACTORS_MAX) {
+            const actor_blob *b = e->blob;
+            memcpy(n->actors[index].name, b->name, sizeof b->name);
+            n->actors[index].kind = b->kind;
+            n->actors_n = index >= n->actors_n ? index + 1 : n->actors_n;
+        }
+        if (type == KEY_LINK && e->len == sizeof(link_blob)) {
+            n->links[n->links_n++] = ((const link_blob *)e->blob)->who;
+            n->next_link = index >= n->next_link ? index + 1 : n->next_link;
+        }
+    }
+    return 0;
+}
+
+static int heard_source(const topology_blob *b, int fd, vmsig_sup_source *src) {
+    const char *text;
+    const void *map;
+    size_t all = b->len + b->edits_len + 1;
+    int rc = vmsig_shm_map_ro(fd, all, &map);
+    if (rc)
+        return rc;
+    text = map;
+    *src = (vmsig_sup_source){.file = strdup(b->file),
+                              .folder = strdup(b->folder),
+                              .text = strndup(text, b->len),
+                              .len = b->len,
+                              .edits.items = calloc(b->edits + 1, sizeof(char *))};
+    rc = src->file && src->folder && src->text && src->edits.items ? 0 : -ENOMEM;
+    const char *at = text + b->len;
+    for (; rc == 0 && src->edits.n < b->edits; at += strlen(at) + 1)
+        if ((src->edits.items[src->edits.n++] = strdup(at)) == NULL)
+            rc = -ENOMEM;
+    vmsig_shm_unmap(map, all);
+    return rc;
+}
+
 int vmsig_sup_heard_topology(vmsig_sup *s, vmsig_sup_heard *h, vmsig_conf_error *err) {
     vmsig_shelf_entry *e = entry(h, key_of(KEY_TOPOLOGY, 0));
     const topology_blob *b = e ? e->blob : NULL;
@@ -284,14 +370,19 @@ int vmsig_sup_heard_topology(vmsig_sup *s, vmsig_sup_heard *h, vmsig_conf_error 
         return -EPROTO;
     s->lineage = b->lineage;
     s->started_ns = b->started_ns;
-    if (b->built_in)
-        return vmsig_topology_load(NULL, s->program_dir, &s->topo, err);
-    const void *text;
-    int rc = vmsig_shm_map_ro(e->fds[0], b->len + 1, &text);
-    if (rc)
-        return rc;
-    rc = vmsig_topology_parse(b->file, b->folder, text, b->len, s->program_dir, &s->topo, err);
-    vmsig_shm_unmap(text, b->len + 1);
+    memcpy(s->epoch_floor, b->epoch_floor, sizeof s->epoch_floor);
+    vmsig_sup_source *src = &s->source;
+    vmsig_topo_numbers numbers = {.next_link = b->next_link};
+    int rc = heard_source(b, e->fds[0], src);
+    if (rc == 0)
+        rc = vmsig_topology_parse_edited(src->file, src->folder, src->text, src->len, &src->edits, s->program_dir,
+                                         &s->topo, err);
+    if (rc == 0)
+        rc = heard_numbers(h, &numbers);
+    if (rc == 0)
+        rc = vmsig_topology_keep(s->topo, &numbers);
+    s->next_link = numbers.next_link;
+    vmsig_topology_numbers_free(&numbers);
     return rc;
 }
 
@@ -305,6 +396,8 @@ static int restore_actor(vmsig_sup_actor *a, vmsig_shelf_entry *e) {
     a->gid = b->gid;
     a->epoch_next = b->epoch_next;
     a->rests = b->rests;
+    a->begun = b->begun;
+    a->leave = (vmsig_sup_leave)b->leave;
     a->started_ns = b->started_ns;
     a->ready_ns = b->ready_ns;
     a->dead_ns = b->dead_ns;
@@ -320,11 +413,19 @@ static int restore_actor(vmsig_sup_actor *a, vmsig_shelf_entry *e) {
     return scatter(e, b->has, places, ACTOR_FDS);
 }
 
-static int restore_link(vmsig_sup_link *l, vmsig_shelf_entry *e) {
+static int restore_link(vmsig_sup *s, uint32_t id, vmsig_shelf_entry *e) {
     const link_blob *b = e->blob;
+    vmsig_sup_link *l = s->links;
     int *places[LINK_FDS];
+    while (l < s->links + s->topo->links_n && l->topo->id != id)
+        l++;
+    if (l == s->links + s->topo->links_n) { /* its end was decided, but not carried out */
+        vmsig_sup_drop_link(s, id);
+        return 0;
+    }
     if (e->len != sizeof *b || b->version != VERSION || b->chained > VMSIG_RING_CHAIN)
         return -EPROTO;
+    l->known = true;
     l->chained = b->chained;
     memcpy(l->chain, b->chain, sizeof l->chain);
     l->next_ring = b->next_ring;
@@ -338,7 +439,8 @@ static int restore_link(vmsig_sup_link *l, vmsig_shelf_entry *e) {
 }
 
 static int restore_gateway(vmsig_sup *s, uint32_t i, vmsig_shelf_entry *e) {
-    int *places[3] = {&s->gateway_listen[i], &s->gateway_audit[i], &s->gateway_seal[i]};
+    vmsig_sup_sockets *g = &s->gateway[i];
+    int *places[3] = {&g->listen, &g->audit, &g->seal};
     uint32_t has;
     if (e->len != sizeof has)
         return -EPROTO;
@@ -367,7 +469,7 @@ static int restore_entry(vmsig_sup *s, vmsig_shelf_entry *e) {
     case KEY_ACTOR:
         return i < s->topo->actors_n ? restore_actor(&s->actors[i], e) : -EPROTO;
     case KEY_LINK:
-        return i < s->topo->links_n ? restore_link(&s->links[i], e) : -EPROTO;
+        return restore_link(s, i, e);
     case KEY_RAM:
         return i < VMSIG_ENDPOINTS_MAX ? restore_ram(s, i, e) : -EPROTO;
     default:

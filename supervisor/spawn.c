@@ -135,6 +135,7 @@ static void begin(vmsig_sup_actor *a, int status) {
         return;
     }
     a->held = false;
+    a->begun = true;
     a->incarnation++;
     a->started_ns = vmsig_now_ns();
     a->ready_ns = 0;
@@ -215,7 +216,7 @@ static uint32_t any_number(void) {
 static void stopped(vmsig_sup_actor *a, int status);
 
 static void crashed(vmsig_sup_actor *a, int status) {
-    if (a->sup->phase == VMSIG_SUP_STOPPING) { /* its turn would have come */
+    if (a->sup->phase == VMSIG_SUP_STOPPING || a->leave) { /* its turn would have come */
         a->rests = true;
         stopped(a, status);
         return;
@@ -266,7 +267,10 @@ static void ask_to_stop(vmsig_sup_actor *a, int status) {
     vmsig_sup_set_state(a, VMSIG_ACTOR_STOPPING);
     arm(a, a->topo->stop_deadline_ns);
     vmsig_sup_shelve_actor(a);
-    vmsig_sup_send(a, &m, NULL, 0);
+    if (a->leave == VMSIG_SUP_RESTARTS && (a->topo->kind == VMSIG_TOPO_CONTEXT || a->topo->kind == VMSIG_TOPO_GATEWAY))
+        kill_now(a);
+    else
+        vmsig_sup_send(a, &m, NULL, 0);
 }
 
 static void too_slow(vmsig_sup_actor *a, int status) {
@@ -348,14 +352,14 @@ static bool may_start(const vmsig_sup_actor *a) {
     for (size_t i = 0; i < a->topo->after_n; i++)
         if (!settled(&a->sup->actors[a->topo->after[i]]))
             return false;
-    return a->incarnation == 0 && !a->rests && a->state == VMSIG_ACTOR_STOPPED;
+    return !a->begun && !a->rests && a->state == VMSIG_ACTOR_STOPPED;
 }
 
 /* Walks the order as long as all before the present run of one kind have settled. */
 static void start_due(vmsig_sup *s) {
     bool all = true;
     vmsig_topo_kind kind = 0;
-    for (size_t i = 0; i < s->topo->actors_n; i++) {
+    for (size_t i = 0; i < s->topo->order_n; i++) {
         vmsig_sup_actor *a = &s->actors[s->topo->order[i]];
         if (a->topo->kind != kind && !all)
             return;
@@ -368,7 +372,7 @@ static void start_due(vmsig_sup *s) {
         s->phase = VMSIG_SUP_RUNNING;
 }
 
-static bool gone(const vmsig_sup_actor *a) {
+bool vmsig_sup_gone(const vmsig_sup_actor *a) {
     return !a->process && a->state != VMSIG_ACTOR_WAITING;
 }
 
@@ -378,18 +382,18 @@ static void stop_due(vmsig_sup *s) {
     vmsig_topo_kind kind = 0;
     for (size_t i = 0; i < s->topo->actors_n; i++)
         s->actors[i].needed = false;
-    for (size_t i = 0; i < s->topo->actors_n; i++) {
+    for (size_t i = 0; i < s->topo->order_n; i++) {
         vmsig_sup_actor *a = &s->actors[s->stop_order[i]];
         if (a->topo->kind != kind && !all)
             return;
         kind = a->topo->kind;
-        if (!gone(a) && !a->needed)
+        if (!vmsig_sup_gone(a) && !a->needed)
             dispatch(a, EV_STOP, 0);
-        for (size_t k = 0; k < a->topo->after_n && !gone(a); k++) {
+        for (size_t k = 0; k < a->topo->after_n && !vmsig_sup_gone(a); k++) {
             vmsig_sup_actor *before = &s->actors[a->topo->after[k]];
             before->needed = before->needed || before->topo->kind == kind;
         }
-        all = all && gone(a);
+        all = all && vmsig_sup_gone(a);
     }
     s->ended = all;
 }
@@ -397,8 +401,10 @@ static void stop_due(vmsig_sup *s) {
 void vmsig_sup_advance(vmsig_sup *s) {
     if (s->phase == VMSIG_SUP_STOPPING)
         stop_due(s);
-    else
+    else {
+        vmsig_sup_change_step(s);
         start_due(s);
+    }
 }
 
 void vmsig_sup_stop(vmsig_sup *s, int exit_code) {
@@ -406,59 +412,81 @@ void vmsig_sup_stop(vmsig_sup *s, int exit_code) {
         return;
     s->phase = VMSIG_SUP_STOPPING;
     s->exit_code = exit_code;
+    vmsig_sup_change_undo(s);
     vmsig_timer_set(s->deadline, vmsig_now_ns() + VMSIG_SUP_STOP_NS, 0);
     for (size_t i = 0; i < s->topo->actors_n; i++)
-        if (s->actors[i].state == VMSIG_ACTOR_WAITING || s->actors[i].incarnation == 0)
+        if (s->actors[i].state == VMSIG_ACTOR_WAITING || !s->actors[i].begun)
             dispatch(&s->actors[i], EV_STOP, 0); /* nothing more is started */
 }
 
 /* ---- beginning, end, and the keeper's death --------------------------------------------------------------- */
 
-static void order_stop(vmsig_sup *s) {
+void vmsig_sup_order(vmsig_sup *s) {
     size_t n = 0;
     for (int hosts = 0; hosts < 2; hosts++)
-        for (size_t i = s->topo->actors_n; i-- > 0;)
+        for (size_t i = s->topo->order_n; i-- > 0;)
             if ((s->topo->actors[s->topo->order[i]].kind == VMSIG_TOPO_HOST) == hosts)
                 s->stop_order[n++] = s->topo->order[i];
 }
 
+int vmsig_sup_actor_init(vmsig_sup *s, uint32_t index) {
+    vmsig_sup_actor *a = &s->actors[index];
+    uint32_t incarnation = a->incarnation; /* of whom had the index before: it only grows */
+    *a = (vmsig_sup_actor){.sup = s, .topo = &s->topo->actors[index], .index = index, .incarnation = incarnation};
+    a->pidfd = a->boot = a->state_fd = a->gauges.fd = a->epoch.fd = a->fences.fd = -1;
+    a->unsent_tail = &a->unsent;
+    a->epoch_next = 1;
+    if (a->topo->kind == VMSIG_TOPO_HOST && s->epoch_floor[a->topo->endpoint] > 1)
+        a->epoch_next = s->epoch_floor[a->topo->endpoint];
+    return vmsig_timer_new(s->loop, on_timer, a, &a->timer);
+}
+
+void vmsig_sup_actor_fini(vmsig_sup_actor *a) {
+    vmsig_sup_close_boot(a);
+    if (a->gauges_map != NULL)
+        vmsig_gauges_close(a->gauges_map, a->gauges_max);
+    a->gauges_map = NULL;
+    vmsig_sup_close(&a->pidfd);
+    vmsig_sup_close(&a->gauges.fd);
+    vmsig_sup_close(&a->epoch.fd);
+    vmsig_sup_close(&a->fences.fd);
+    vmsig_sup_close(&a->state_fd);
+    vmsig_timer_free(a->timer);
+    a->timer = NULL;
+}
+
 int vmsig_sup_actors_new(vmsig_sup *s) {
-    s->actors = calloc(s->topo->actors_n + 1, sizeof *s->actors);
-    s->stop_order = calloc(s->topo->actors_n + 1, sizeof *s->stop_order);
+    s->actors = calloc(VMSIG_ACTORS_MAX, sizeof *s->actors);
+    s->stop_order = calloc(VMSIG_ACTORS_MAX, sizeof *s->stop_order);
     if (s->actors == NULL || s->stop_order == NULL)
         return -ENOMEM;
-    order_stop(s);
-    for (size_t i = 0; i < s->topo->actors_n; i++) {
-        vmsig_sup_actor *a = &s->actors[i];
-        a->sup = s;
-        a->topo = &s->topo->actors[i];
-        a->index = (uint32_t)i;
-        a->pidfd = a->boot = a->state_fd = a->gauges.fd = a->epoch.fd = a->fences.fd = -1;
-        a->unsent_tail = &a->unsent;
-        a->epoch_next = 1;
-        int rc = vmsig_timer_new(s->loop, on_timer, a, &a->timer);
-        if (rc)
-            return rc;
-    }
-    return 0;
+    vmsig_sup_order(s);
+    int rc = 0;
+    for (uint32_t i = 0; i < s->topo->actors_n && rc == 0; i++)
+        rc = vmsig_sup_actor_init(s, i);
+    return rc;
 }
 
 void vmsig_sup_actors_free(vmsig_sup *s) {
-    for (size_t i = 0; s->actors != NULL && i < s->topo->actors_n; i++) {
-        vmsig_sup_actor *a = &s->actors[i];
-        vmsig_sup_close_boot(a);
-        if (a->gauges_map != NULL)
-            vmsig_gauges_close(a->gauges_map, a->gauges_max);
-        vmsig_sup_close(&a->pidfd);
-        vmsig_sup_close(&a->gauges.fd);
-        vmsig_sup_close(&a->epoch.fd);
-        vmsig_sup_close(&a->fences.fd);
-        vmsig_sup_close(&a->state_fd);
-        vmsig_timer_free(a->timer);
-    }
+    for (size_t i = 0; s->actors != NULL && i < s->topo->actors_n; i++)
+        if (s->actors[i].sup != NULL)
+            vmsig_sup_actor_fini(&s->actors[i]);
     free(s->actors);
     free(s->stop_order);
     s->actors = NULL;
+}
+
+void vmsig_sup_leave_now(vmsig_sup_actor *a, vmsig_sup_leave leave) {
+    a->leave = leave;
+    dispatch(a, EV_STOP, 0);
+}
+
+void vmsig_sup_renew(vmsig_sup_actor *a) {
+    a->leave = VMSIG_SUP_STAYS;
+    a->rests = a->begun = false;
+    a->restarts = (vmsig_restarts){.total = a->restarts.total};
+    vmsig_sup_set_state(a, VMSIG_ACTOR_STOPPED);
+    vmsig_sup_shelve_actor(a);
 }
 
 static void on_pidfd(void *ud, uint32_t events) {
@@ -503,7 +531,8 @@ void vmsig_sup_actor_adopt(vmsig_sup_actor *a) {
     vmsig_sup_map_gauges(a);
     vmsig_sup_pages_repeat(a);
     vmsig_sup_links_repeat(a);
-    if (a->state == VMSIG_ACTOR_STARTING) { /* what it was told, and what not, died with the former supervisor */
+    /* What it was told, and what not, died with the former supervisor. */
+    if (a->state == VMSIG_ACTOR_STARTING || (a->state == VMSIG_ACTOR_READY && vmsig_sup_links_pending(a))) {
         a->orphaned = true;
         kill_now(a);
     }

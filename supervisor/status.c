@@ -1,12 +1,8 @@
-/* supervisor.sock: what `vmsig` asks. One request, one answer, as often as the client likes; only for the user who
- * started it, and root. */
+/* What supervisor.sock tells of all that runs. */
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -17,15 +13,8 @@
 #include "supervisor.pb-c.h"
 #include "supervisor/supervisor.h"
 
-#define CLIENTS_MAX   32u                  /* the oldest goes when one more comes */
 #define RATE_SPAN_NS  (500 * VMSIG_SUP_MS) /* the shortest time that a rate is taken over */
 #define PROTECTIONS_N 4u
-
-typedef struct vmsig_sup_client {
-    vmsig_sup *sup;
-    int fd;
-    struct vmsig_sup_client *next;
-} client;
 
 /* The strings of one answer, freed with it. */
 typedef struct answer {
@@ -139,7 +128,7 @@ static void protection(answer *b, unsigned i, const char *name, bool holds) {
 static bool shared_uids(const vmsig_sup *s) {
     for (size_t i = 0; i < s->topo->actors_n; i++)
         for (size_t k = 0; k < i; k++)
-            if (s->actors[i].uid == s->actors[k].uid)
+            if (s->topo->actors[i].kind && s->topo->actors[k].kind && s->actors[i].uid == s->actors[k].uid)
                 return true;
     return false;
 }
@@ -226,11 +215,14 @@ static void fill_actors(vmsig_sup *s, answer *b) {
     Vmsig__Pb__Status *o = &b->status;
     o->actors = b->actor_list;
     o->controls = b->control_list;
-    for (; o->n_actors < s->topo->actors_n; o->n_actors++) {
-        const vmsig_sup_actor *a = &s->actors[o->n_actors];
+    for (size_t i = 0; i < s->topo->actors_n; i++) {
+        const vmsig_sup_actor *a = &s->actors[i];
+        if (a->topo->kind == 0)
+            continue;
         b->actor_list[o->n_actors] = &b->actors[o->n_actors];
         fill_actor(a, &b->actors[o->n_actors], b->last_exits[o->n_actors], sizeof b->last_exits[0]);
-        if (s->gateway_listen[a->index] < 0)
+        o->n_actors++;
+        if (s->gateway[a->index].listen < 0)
             continue;
         Vmsig__Pb__StatusControl *c = b->control_list[o->n_controls] = &b->controls[o->n_controls];
         vmsig__pb__status_control__init(c);
@@ -266,7 +258,7 @@ static void fill_rest(vmsig_sup *s, answer *b) {
     }
 }
 
-static int send_status(vmsig_sup *s, int fd) {
+int vmsig_sup_send_status(vmsig_sup *s, int fd) {
     Vmsig__Pb__Response r = VMSIG__PB__RESPONSE__INIT;
     answer *b = new_answer(s->topo);
     if (b == NULL)
@@ -279,6 +271,8 @@ static int send_status(vmsig_sup *s, int fd) {
     o->lineage = s->lineage;
     o->uptime_ms = (vmsig_now_ns() - s->started_ns) / VMSIG_SUP_MS;
     o->state = state_name(s);
+    o->has_changing = 1;
+    o->changing = s->change.under_way;
     fill_actors(s, b);
     fill_rest(s, b);
     fill_protections(s, b);
@@ -286,106 +280,4 @@ static int send_status(vmsig_sup *s, int fd) {
     int rc = vmsig_frame_send(fd, &r.base, NULL, 0);
     free_answer(b);
     return rc;
-}
-
-static int send_error(int fd, const char *text) {
-    Vmsig__Pb__Response r = VMSIG__PB__RESPONSE__INIT;
-    r.error = (char *)text;
-    return vmsig_frame_send(fd, &r.base, NULL, 0);
-}
-
-/* ---- clients ---------------------------------------------------------------------------------------------- */
-
-static void drop(client *c) {
-    client **at = &c->sup->clients;
-    while (*at != c)
-        at = &(*at)->next;
-    *at = c->next;
-    c->sup->clients_n--;
-    vmsig_loop_remove(c->sup->loop, c->fd);
-    close(c->fd);
-    free(c);
-}
-
-/* To those that run; who starts later is told at its boot. */
-static int reread_grants(client *c) {
-    vmsig_conf_error err;
-    vmsig_sup *s = c->sup;
-    if (vmsig_topology_reread_grants(s->topo, &err) < 0)
-        return send_error(c->fd, err.text);
-    for (size_t i = 0; i < s->topo->actors_n; i++)
-        if (s->actors[i].topo->grants_text != NULL && s->actors[i].boot >= 0)
-            vmsig_sup_send_grants(&s->actors[i]);
-    return send_status(s, c->fd);
-}
-
-static int answer_request(client *c, const Vmsig__Pb__Request *q) {
-    int rc;
-    switch (q->m_case) {
-    case VMSIG__PB__REQUEST__M_STATUS:
-        rc = send_status(c->sup, c->fd);
-        return rc == -EMSGSIZE ? send_error(c->fd, "the topology is too large for one answer") : rc;
-    case VMSIG__PB__REQUEST__M_STOP:
-        vmsig_sup_stop(c->sup, 0);
-        return send_status(c->sup, c->fd);
-    case VMSIG__PB__REQUEST__M_GRANTS:
-        return reread_grants(c);
-    default:
-        return send_error(c->fd, "this supervisor does not know that request; is it of another version?");
-    }
-}
-
-static void on_client(void *ud, uint32_t events) {
-    (void)events;
-    client *c = ud;
-    vmsig_frame f;
-    int rc = vmsig_frame_recv(c->fd, &f);
-    if (rc == -EAGAIN)
-        return;
-    vmsig_frame_close_fds(&f);
-    Vmsig__Pb__Request *q = rc > 0 ? vmsig_frame_unpack(&f, &vmsig__pb__request__descriptor) : NULL;
-    if (q != NULL) {
-        rc = answer_request(c, q);
-        vmsig__pb__request__free_unpacked(q, NULL);
-    }
-    if (q == NULL || rc)
-        drop(c);
-}
-
-static bool may_ask(int fd) {
-    struct ucred who;
-    socklen_t len = sizeof who;
-    return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &len) == 0 && (who.uid == 0 || who.uid == geteuid());
-}
-
-static void on_listen(void *ud, uint32_t events) {
-    (void)events;
-    vmsig_sup *s = ud;
-    int fd = accept4(s->status_listen, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-    if (fd < 0)
-        return;
-    client *c = may_ask(fd) ? calloc(1, sizeof *c) : NULL;
-    if (c == NULL || vmsig_loop_add(s->loop, fd, EPOLLIN, on_client, c)) {
-        close(fd);
-        free(c);
-        return;
-    }
-    *c = (client){.sup = s, .fd = fd, .next = s->clients};
-    s->clients = c;
-    if (++s->clients_n <= CLIENTS_MAX)
-        return;
-    while (c->next != NULL)
-        c = c->next;
-    drop(c);
-}
-
-int vmsig_sup_status_start(vmsig_sup *s) {
-    return vmsig_loop_add(s->loop, s->status_listen, EPOLLIN, on_listen, s);
-}
-
-void vmsig_sup_status_stop(vmsig_sup *s) {
-    while (s->clients != NULL)
-        drop(s->clients);
-    vmsig_loop_remove(s->loop, s->status_listen);
-    vmsig_sup_close(&s->status_listen);
 }

@@ -7,7 +7,8 @@
  *   links.c    rings, reader pages, bells         pages.c   board, gauges, epochs, fences, states
  *   ram.c      guest RAM to whom it is due        shelf.c   what a successor finds with the keeper
  *   keeper_talk.c  what is said to the keeper and what it says
- *   status.c   supervisor.sock                    rundir.c, listen.c, uid.c   what needs privilege
+ *   change.c   restart, plug, unplug, reload      rundir.c, listen.c, uid.c   what needs privilege
+ *   requests.c supervisor.sock                    status.c   what it tells of all
  *
  * Errors: 0 or negative errno; what a user must know is one sentence on stderr (vmsig_sup_say).
  */
@@ -41,6 +42,13 @@ typedef struct vmsig_sup_page {
     bool mapped;
 } vmsig_sup_page;
 
+/* Why an actor that runs is stopped, while the topology goes on. */
+typedef enum vmsig_sup_leave {
+    VMSIG_SUP_STAYS,
+    VMSIG_SUP_RESTARTS, /* it is started again, perhaps as the next topology says */
+    VMSIG_SUP_GOES      /* the next topology does not have it */
+} vmsig_sup_leave;
+
 /* A frame that the actor's socket had no room for yet. */
 typedef struct vmsig_sup_unsent {
     struct vmsig_sup_unsent *next;
@@ -62,11 +70,13 @@ struct vmsig_sup_actor {
     int pidfd;
     int boot; /* the boot socket, this end; -1 = none */
     vmsig_sup_unsent *unsent, **unsent_tail;
-    vmsig_timer *timer;  /* the deadline of the state it is in */
-    bool orphaned;       /* its supervisor died while it was starting: it is started anew */
-    bool doomed;         /* to be killed as soon as its pid is known */
-    bool held;           /* it waits for room on a link; that was said */
-    bool rests;          /* it is not started again */
+    vmsig_timer *timer; /* the deadline of the state it is in */
+    bool orphaned;      /* its supervisor died while it was starting: it is started anew */
+    bool doomed;        /* to be killed as soon as its pid is known */
+    bool held;          /* it waits for room on a link; that was said */
+    bool rests;         /* it is not started again */
+    bool begun;         /* it was started once, in this topology */
+    vmsig_sup_leave leave;
     bool needed;         /* while stopping: another of its kind is to go before it */
     uint64_t started_ns; /* the process */
     uint64_t ready_ns;   /* 0 = not yet */
@@ -88,6 +98,7 @@ typedef struct vmsig_sup_ring {
 } vmsig_sup_ring;
 
 typedef struct vmsig_sup_link {
+    bool known; /* an end was told of it, or is told at its start */
     const vmsig_topo_link *topo;
     int data_bell, room_bell;
     /* The producer's rings, oldest first, all mapped and sealed: the last is the newest. Ring i is done with when the
@@ -108,12 +119,42 @@ typedef struct vmsig_sup_ram {
     uint32_t ram_id;
 } vmsig_sup_ram;
 
+/* The text that the topology was read from, and what was done to it since. */
+typedef struct vmsig_sup_source {
+    char *file, *folder; /* absolute, or as `vmsig up` was given them */
+    char *text;
+    size_t len;
+    vmsig_topo_edits edits;
+} vmsig_sup_source;
+
+/* What a gateway is handed; -1 = none. */
+typedef struct vmsig_sup_sockets {
+    int listen;
+    int audit; /* the present segment */
+    int seal;  /* its sealing key */
+} vmsig_sup_sockets;
+
+/* A change under way: those who leave are stopping; when all are gone, `topo` takes the place of the present one. */
+typedef struct vmsig_sup_change {
+    bool under_way;
+    vmsig_topology *topo; /* NULL: actors are restarted, and that is all */
+    vmsig_sup_source source;
+    uint32_t next_link;
+    vmsig_sup_sockets *gateway; /* by actor index: those that the present topology does not have */
+    uint64_t patience_ns;       /* until when what is left of those who go may be taken */
+    vmsig_timer *timer;         /* to look whether it was */
+} vmsig_sup_change;
+
 typedef enum vmsig_sup_phase { VMSIG_SUP_STARTING, VMSIG_SUP_RUNNING, VMSIG_SUP_STOPPING } vmsig_sup_phase;
 
 struct vmsig_sup {
     const char *program_dir;
     const char *name; /* of the run directory */
     vmsig_topology *topo;
+    vmsig_sup_source source;
+    uint32_t next_link;                        /* no link id from here on was used */
+    uint32_t epoch_floor[VMSIG_ENDPOINTS_MAX]; /* of endpoints that are gone: no epoch from here on was used */
+    vmsig_sup_change change;
     vmsig_loop *loop;
     int keeper;       /* -1 = it is gone */
     bool keeper_lost; /* and what follows from that is still to be done */
@@ -130,11 +171,9 @@ struct vmsig_sup {
     int board_fd;
     vmsig_board *board;
     char run_dir[256];
-    int run_lock;        /* held as long as this topology runs */
-    int status_listen;   /* supervisor.sock */
-    int *gateway_listen; /* by actor index; -1 = none */
-    int *gateway_audit;  /* the present segment */
-    int *gateway_seal;   /* its sealing key */
+    int run_lock;               /* held as long as this topology runs */
+    int status_listen;          /* supervisor.sock */
+    vmsig_sup_sockets *gateway; /* by actor index */
     struct vmsig_sup_client *clients;
     unsigned clients_n;
 };
@@ -146,8 +185,18 @@ void vmsig_sup_close(int *fd);
 bool vmsig_sup_serves(const vmsig_sup_actor *a, uint32_t endpoint);
 
 /* ---- spawn.c ---- */
+/* Room for as many as there may ever be: loop and timers point into it, so it never moves. */
 int vmsig_sup_actors_new(vmsig_sup *s);
 void vmsig_sup_actors_free(vmsig_sup *s);
+/* An actor of the present topology at an index where nobody was, and the end of one. */
+int vmsig_sup_actor_init(vmsig_sup *s, uint32_t index);
+void vmsig_sup_actor_fini(vmsig_sup_actor *a);
+void vmsig_sup_order(vmsig_sup *s);
+/* Stops it, as `leave` says; a relay that is to be restarted is killed: what it must not lose is not in its process. */
+void vmsig_sup_leave_now(vmsig_sup_actor *a, vmsig_sup_leave leave);
+bool vmsig_sup_gone(const vmsig_sup_actor *a);
+/* Stopped, it is started anew as if for the first time. */
+void vmsig_sup_renew(vmsig_sup_actor *a);
 void vmsig_sup_ready(vmsig_sup_actor *a);
 void vmsig_sup_spawned(vmsig_sup_actor *a, const vmsig_keeper_msg *m, int pidfd, const char *step);
 void vmsig_sup_exited(vmsig_sup_actor *a, int status);
@@ -178,7 +227,7 @@ void vmsig_sup_close_boot(vmsig_sup_actor *a);
 int vmsig_sup_send_fd(vmsig_sup_actor *a, Vmsig__Pb__FdKind kind, int fd);
 
 /* ---- audit.c: a sentence has been said when they fail ---- */
-int vmsig_sup_audit_open(vmsig_sup *s, size_t i);
+int vmsig_sup_audit_open(const char *log, vmsig_sup_sockets *to);
 /* The segment before the present one, where that is empty; the caller's. -1: there is none, or it is not asked for. */
 int vmsig_sup_audit_prev(const vmsig_sup *s, size_t i);
 /* The gateway asks for the next segment. */
@@ -191,6 +240,16 @@ uint32_t vmsig_sup_links_of(const vmsig_sup_actor *a);
 /* A link whose consumer has yet to drain so many former rings that it could not be shown one more; NULL: none. */
 const vmsig_sup_link *vmsig_sup_links_full(vmsig_sup_actor *a);
 int vmsig_sup_links_boot(vmsig_sup_actor *a);
+/* Whether it has yet to map its side of some link. */
+bool vmsig_sup_links_pending(const vmsig_sup_actor *a);
+/* Ends that live are told of a link that is new to them. */
+void vmsig_sup_link_plug(vmsig_sup *s, vmsig_sup_link *l);
+/* Both ends are told, and what it consists of is let go. */
+void vmsig_sup_link_unplug(vmsig_sup *s, vmsig_sup_link *l);
+/* All of the present topology; those that were there before, by their ids, go on. Others are unplugged. */
+int vmsig_sup_links_change(vmsig_sup *s);
+/* Whether its consumer has taken all that its dead producer published. */
+bool vmsig_sup_link_drained(const vmsig_sup_link *l);
 void vmsig_sup_link_mapped(vmsig_sup_actor *a, const Vmsig__Pb__Mapped *m);
 /* The actor died: what it had not mapped is dropped. */
 void vmsig_sup_links_dead(vmsig_sup_actor *a);
@@ -202,6 +261,8 @@ void vmsig_sup_link_map_reader(vmsig_sup_link *l);
 
 /* ---- pages.c ---- */
 int vmsig_sup_board_new(vmsig_sup *s);
+/* A larger one, handed round, where the present one has no room for all actors. */
+void vmsig_sup_board_grow(vmsig_sup *s);
 int vmsig_sup_pages_boot(vmsig_sup_actor *a);
 void vmsig_sup_page_mapped(vmsig_sup_actor *a, const Vmsig__Pb__PageMapped *m);
 void vmsig_sup_pages_dead(vmsig_sup_actor *a);
@@ -229,11 +290,11 @@ int vmsig_sup_heard_topology(vmsig_sup *s, vmsig_sup_heard *h, vmsig_conf_error 
  * vmsig_sup_heard_ends, when all is in place. */
 int vmsig_sup_heard_restore(vmsig_sup *s, vmsig_sup_heard *h);
 void vmsig_sup_heard_ends(vmsig_sup *s, vmsig_sup_heard *h);
-/* text: of the topology; NULL: the built-in one. */
-int vmsig_sup_shelve_topology(vmsig_sup *s, const char *text, size_t len);
+int vmsig_sup_shelve_topology(vmsig_sup *s);
 void vmsig_sup_shelve_sockets(vmsig_sup *s);
 void vmsig_sup_shelve_actor(vmsig_sup_actor *a);
 void vmsig_sup_shelve_link(vmsig_sup *s, const vmsig_sup_link *l);
+void vmsig_sup_drop_link(vmsig_sup *s, uint32_t id);
 void vmsig_sup_shelve_ram(vmsig_sup *s, uint32_t endpoint);
 
 /* ---- keeper_talk.c ---- */
@@ -242,9 +303,29 @@ int vmsig_sup_tell_keeper(vmsig_sup *s, const vmsig_keeper_msg *m, const void *b
 /* From now on, its news are handled by the loop. */
 int vmsig_sup_watch_keeper(vmsig_sup *s);
 
-/* ---- status.c ---- */
-int vmsig_sup_status_start(vmsig_sup *s);
-void vmsig_sup_status_stop(vmsig_sup *s);
+/* ---- requests.c, status.c ---- */
+int vmsig_sup_requests_start(vmsig_sup *s);
+void vmsig_sup_requests_stop(vmsig_sup *s);
+int vmsig_sup_send_status(vmsig_sup *s, int fd);
+
+/* ---- change.c: 0, or -errno with a sentence in err. Nothing has changed then. ---- */
+int vmsig_sup_restart(vmsig_sup *s, const char *name, vmsig_conf_error *err);
+/* The plan of a change, and, unless it is dry, the change. *plan is malloc'ed. */
+int vmsig_sup_plug(vmsig_sup *s, const char *text, bool dry, vmsig_topo_change **plan, size_t *n,
+                   vmsig_conf_error *err);
+int vmsig_sup_unplug(vmsig_sup *s, const char *name, bool dry, vmsig_topo_change **plan, size_t *n,
+                     vmsig_conf_error *err);
+/* file NULL: the one it was started with. */
+int vmsig_sup_reload(vmsig_sup *s, const char *file, bool dry, vmsig_topo_change **plan, size_t *n,
+                     vmsig_conf_error *err);
+/* Goes on with a change when those who leave are gone. */
+void vmsig_sup_change_step(vmsig_sup *s);
+/* What a change, not made yet, had begun is undone: its supervisor died, or everything is to stop. */
+void vmsig_sup_change_undo(vmsig_sup *s);
+int vmsig_sup_source_load(vmsig_sup_source *src, const char *path, vmsig_conf_error *err);
+void vmsig_sup_source_free(vmsig_sup_source *src);
+/* Sockets that lie in the run directory of the topology's own name move to that of --name. */
+int vmsig_sup_take_name(vmsig_sup *s, vmsig_topology *t);
 
 /* ---- rundir.c, listen.c, uid.c: a sentence has been said when they fail ---- */
 /* Makes and locks the run directory, and removes what a predecessor left there. */
@@ -252,9 +333,15 @@ int vmsig_sup_rundir_open(vmsig_sup *s);
 void vmsig_sup_rundir_remove(vmsig_sup *s);
 /* A listening SOCK_SEQPACKET socket at path. */
 int vmsig_sup_listen(const char *path, mode_t mode);
-/* All gateways' sockets and audit files. */
+/* A gateway's socket and audit log: 0 or -errno; and their end, with the socket's file. */
+int vmsig_sup_listen_of(const vmsig_topo_actor *t, vmsig_sup_sockets *to);
+void vmsig_sup_unlisten(const vmsig_topo_actor *t, vmsig_sup_sockets *of);
 int vmsig_sup_listen_all(vmsig_sup *s);
-void vmsig_sup_unlisten_all(vmsig_sup *s);
+/* A list by actor index, all none; and the end of all in it. */
+vmsig_sup_sockets *vmsig_sup_sockets_new(void);
+void vmsig_sup_sockets_free(vmsig_sup_sockets *list, const vmsig_topology *t);
+/* Whom an actor of that index runs as; UINT32_MAX: as the supervisor. */
+int vmsig_sup_uid_of(const vmsig_topology *t, uint32_t index, uint32_t *uid, uint32_t *gid);
 int vmsig_sup_uids(vmsig_sup *s);
 
 #endif

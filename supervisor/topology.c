@@ -111,26 +111,26 @@ static int resolve(vmsig_topo_build *b, const char *folder) {
     return err < 0 ? err : vmsig_topo_grants(b);
 }
 
-int vmsig_topology_parse(const char *file, const char *folder, const char *text, size_t len, const char *program_dir,
-                         vmsig_topology **out, vmsig_conf_error *err) {
-    vmsig_file_top top;
+int vmsig_topo_resolve(const vmsig_file_top *top, const char *file, const char *folder, const char *program_dir,
+                       vmsig_topology **out, vmsig_conf_error *err) {
     *out = NULL;
-    int e = vmsig_conf_parse(file, text, len, &vmsig_topology_table, &top, err);
-    if (e < 0)
-        return e;
     vmsig_topology *t = calloc(1, sizeof *t);
-    if (t && (t->file = strdup(file))) {
-        vmsig_topo_build b = {.file = &top, .program_dir = program_dir, .t = t, .err = err};
-        e = resolve(&b, folder);
-    } else {
-        e = no_memory(file, err);
+    if (!t || !(t->file = strdup(file))) {
+        free(t);
+        return no_memory(file, err);
     }
-    vmsig_conf_free(&vmsig_topology_table, &top);
+    vmsig_topo_build b = {.file = top, .program_dir = program_dir, .t = t, .err = err};
+    int e = resolve(&b, folder);
     if (e < 0)
         vmsig_topology_free(t);
     else
         *out = t;
     return e;
+}
+
+int vmsig_topology_parse(const char *file, const char *folder, const char *text, size_t len, const char *program_dir,
+                         vmsig_topology **out, vmsig_conf_error *err) {
+    return vmsig_topology_parse_edited(file, folder, text, len, NULL, program_dir, out, err);
 }
 
 int vmsig_topology_load(const char *path, const char *program_dir, vmsig_topology **out, vmsig_conf_error *err) {

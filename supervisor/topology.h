@@ -100,6 +100,7 @@ typedef struct vmsig_topology {
     vmsig_topo_actor *actors; /* hosts of the endpoints are actors too, named after them */
     size_t actors_n;
     uint32_t *order; /* actor indices, in start order */
+    size_t order_n;  /* actors_n, less the gaps that vmsig_topology_keep left */
     vmsig_topo_link *links;
     size_t links_n;
 } vmsig_topology;
@@ -111,6 +112,68 @@ int vmsig_topology_parse(const char *file, const char *folder, const char *text,
                          vmsig_topology **out, vmsig_conf_error *err);
 /* The gateways' grants files again: -errno and one sentence, and nothing has changed. */
 int vmsig_topology_reread_grants(vmsig_topology *t, vmsig_conf_error *err);
+
+/* ---- topology_edit.c: a topology that is changed while it runs -------------------------------------------------- */
+
+/* What was done since the file was read, in this order: "+TEXT" plugs in an actor (one map as below `actors:`, or a map
+ * of `actors:` and `links:`), "-NAME" takes one out. */
+typedef struct vmsig_topo_edits {
+    char **items;
+    size_t n;
+} vmsig_topo_edits;
+
+/* The same from text and edits. A message about the last edit names `plug` instead of the file. */
+int vmsig_topology_parse_edited(const char *file, const char *folder, const char *text, size_t len,
+                                const vmsig_topo_edits *edits, const char *program_dir, vmsig_topology **out,
+                                vmsig_conf_error *err);
+
+/* Who had which index, which link which id. A name "" is a gap. */
+typedef struct vmsig_topo_numbers {
+    struct vmsig_topo_numbered {
+        char name[32];
+        uint32_t kind;
+    } * actors;
+    size_t actors_n;
+    struct vmsig_topo_numbered_link {
+        char from[32], to[32];
+        vmsig_topo_link link; /* its from and to count for nothing */
+    } * links;
+    size_t links_n;
+    uint32_t next_link; /* no id from here on was used */
+} vmsig_topo_numbers;
+
+/* Renumbers: an actor of the same name and kind keeps its index, a link between the same two that carries the same keeps
+ * its id; others get indices of gaps, or new ones, and new ids. Where nobody is any more is a gap: kind 0, name "". 0,
+ * -ENOMEM, -ENOSPC: no more indices or ids. */
+int vmsig_topology_keep(vmsig_topology *t, vmsig_topo_numbers *numbers);
+int vmsig_topology_numbers(const vmsig_topology *t, uint32_t next_link, vmsig_topo_numbers *out);
+void vmsig_topology_numbers_free(vmsig_topo_numbers *n);
+/* Whether two links differ in more than their size. */
+bool vmsig_topo_link_differs(const vmsig_topo_link *a, const vmsig_topo_link *b);
+
+/* ---- topology_diff.c: what is different between two topologies, both numbered alike ----------------------------- */
+
+typedef enum vmsig_topo_what {
+    VMSIG_TOPO_ADDED,
+    VMSIG_TOPO_REMOVED,
+    VMSIG_TOPO_RESTARTED, /* it cannot take the change while it runs */
+    VMSIG_TOPO_CHANGED    /* while it runs */
+} vmsig_topo_what;
+
+typedef struct vmsig_topo_change {
+    vmsig_topo_what what;
+    bool link;
+    uint32_t
+        index; /* of the actor (a link's: of its producer), in the new topology; of what is removed: in the old one */
+    char name[80]; /* of the actor; of a link: "a -> b" */
+    char why[96];  /* the keys that differ */
+} vmsig_topo_change;
+
+/* *n changes in a malloc'ed list, actors first: 0 or -ENOMEM. */
+int vmsig_topology_diff(const vmsig_topology *old, const vmsig_topology *now, vmsig_topo_change **out, size_t *n);
+const char *vmsig_topo_what_name(vmsig_topo_what what);
+bool vmsig_topo_grants_differ(const vmsig_topo_actor *a, const vmsig_topo_actor *b);
+
 void vmsig_topology_free(vmsig_topology *t);
 extern const vmsig_conf_table vmsig_topology_table;
 extern const char vmsig_topology_demo[];

@@ -87,6 +87,12 @@ typedef struct vmsig_file_top {
 
 enum { VMSIG_FILE_LIMITS_NONE = 1 }; /* index of `limits` */
 
+/* One actor, and actors with their links, as `vmsig plug` takes them. */
+typedef struct vmsig_file_plug {
+    vmsig_conf_maps actors, links;
+} vmsig_file_plug;
+extern const vmsig_conf_table vmsig_actor_table, vmsig_link_table, vmsig_plug_table;
+
 vmsig_topo_kind vmsig_file_kind(const vmsig_file_actor *a);
 /* "stub", "qemu" by the index that the table stored; likewise what `qemu.accel` says. */
 const char *vmsig_file_host_name(int host);
@@ -106,6 +112,10 @@ int vmsig_topo_belonging(vmsig_topo_build *b); /* topology_links.c: each endpoin
 int vmsig_topo_links(vmsig_topo_build *b);     /* topology_links.c */
 int vmsig_topo_grants(vmsig_topo_build *b);    /* topology_files.c: the gateways' grants */
 int vmsig_topo_order(vmsig_topo_build *b);     /* topology_order.c: `after`, start order */
+
+/* From what was read to a topology: 0, -EINVAL with the message, -ENOMEM. */
+int vmsig_topo_resolve(const vmsig_file_top *top, const char *file, const char *folder, const char *program_dir,
+                       vmsig_topology **out, vmsig_conf_error *err);
 
 /* The index of the actor of that name, or -1. */
 int64_t vmsig_topo_find(const vmsig_topology *t, const char *name);

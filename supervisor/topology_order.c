@@ -124,6 +124,7 @@ int vmsig_topo_order(vmsig_topo_build *b) {
     uint32_t *order = b->t->order = calloc(n, sizeof *b->t->order);
     err = w.colour && w.path && order ? visit_all(&w) : vmsig_topo_no_memory(b);
     b->t->order = order; /* the walk moved it on */
+    b->t->order_n = n;
     free(w.colour);
     free(w.path);
     return err;

@@ -166,7 +166,7 @@ static const vmsig_conf_key actor_keys[] = {
      .sub = &policy_table, .help = "Context: pacing, coalescing and priority."},
     RUN_KEYS(vmsig_file_actor),
 };
-static const vmsig_conf_table actor_table = {
+const vmsig_conf_table vmsig_actor_table = {
     "actors", "One entry for each process besides the endpoints' host adapters.", sizeof(vmsig_file_actor), actor_keys,
     COUNT(actor_keys)};
 
@@ -185,11 +185,19 @@ static const vmsig_conf_key link_keys[] = {
     {KEY("arena", SIZE), AT(vmsig_file_link, arena), SET(vmsig_file_link, arena), .min = 4096, .max = 1u << 30,
      .power_of_two = true, .help = "Memory for larger bodies. Without: the file's `arena`."},
 };
-static const vmsig_conf_table link_table = {
+const vmsig_conf_table vmsig_link_table = {
     "links",
     "Links follow from the kinds; an entry here resizes one of them, or adds one from or to a `kind: actor`. What a "
     "sensor or host emits goes to its context, unless a link of its own to an actor is written here.",
     sizeof(vmsig_file_link), link_keys, COUNT(link_keys)};
+
+static const vmsig_conf_key plug_keys[] = {
+    {KEY("actors", MAPS), .required = true, AT(vmsig_file_plug, actors), .min = 1, .max = 64, .sub = &vmsig_actor_table,
+     .help = "Those that are plugged in."},
+    {KEY("links", MAPS), AT(vmsig_file_plug, links), .max = 64, .sub = &vmsig_link_table, .help = "Their links."},
+};
+const vmsig_conf_table vmsig_plug_table = {"plug", "What `vmsig plug` takes, where it is more than one actor.",
+                                           sizeof(vmsig_file_plug), plug_keys, COUNT(plug_keys)};
 
 static const vmsig_conf_key top_keys[] = {
     {KEY("name", NAME), AT(vmsig_file_top, name), MARK(vmsig_file_top, name),
@@ -205,8 +213,8 @@ static const vmsig_conf_key top_keys[] = {
     {KEY("endpoints", MAPS), .required = true, AT(vmsig_file_top, endpoints), .min = 1, .max = VMSIG_ENDPOINTS_MAX,
      .sub = &endpoint_table, .help = "The VMs."},
     {KEY("actors", MAPS), .required = true, AT(vmsig_file_top, actors), .min = 1,
-     .max = VMSIG_ACTORS_MAX - VMSIG_ENDPOINTS_MAX, .sub = &actor_table, .help = "The processes around them."},
-    {KEY("links", MAPS), AT(vmsig_file_top, links), .max = 4096, .sub = &link_table,
+     .max = VMSIG_ACTORS_MAX - VMSIG_ENDPOINTS_MAX, .sub = &vmsig_actor_table, .help = "The processes around them."},
+    {KEY("links", MAPS), AT(vmsig_file_top, links), .max = 4096, .sub = &vmsig_link_table,
      .help = "Sizes of links, and the links of a `kind: actor`."},
 };
 const vmsig_conf_table vmsig_topology_table = {

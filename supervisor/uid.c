@@ -7,37 +7,41 @@
 
 #include "supervisor/supervisor.h"
 
-static int by_name(vmsig_sup_actor *a) {
-    const char *user = a->topo->user;
+static int by_name(const vmsig_topo_actor *a, uint32_t *uid, uint32_t *gid) {
+    const char *user = a->user;
     char *end;
     unsigned long number = strtoul(user, &end, 10);
     const struct passwd *pw = isdigit((unsigned char)user[0]) && *end == 0 ? getpwuid((uid_t)number) : getpwnam(user);
     if (pw == NULL) {
-        vmsig_sup_say_of(a, "user: there is no user %s here", user);
+        vmsig_sup_say("%s: user: there is no user %s here", a->name, user);
         return -ENOENT;
     }
     if (geteuid() != 0 && pw->pw_uid != geteuid()) {
-        vmsig_sup_say_of(a, "user: only root can start it as %s; start vmsig as root, or leave `user:` out", user);
+        vmsig_sup_say("%s: user: only root can start it as %s; start vmsig as root, or leave `user:` out", a->name,
+                      user);
         return -EPERM;
     }
-    a->uid = pw->pw_uid;
-    a->gid = pw->pw_gid;
+    *uid = pw->pw_uid;
+    *gid = pw->pw_gid;
     return 0;
 }
 
+int vmsig_sup_uid_of(const vmsig_topology *t, uint32_t index, uint32_t *uid, uint32_t *gid) {
+    const vmsig_topo_actor *a = &t->actors[index];
+    int rc = 0;
+    *uid = *gid = UINT32_MAX;
+    if (a->user != NULL)
+        rc = by_name(a, uid, gid);
+    else if (geteuid() == 0)
+        *uid = *gid = t->uid_base + index;
+    if (geteuid() != 0)
+        *uid = *gid = UINT32_MAX; /* it is that user already */
+    return rc;
+}
+
 int vmsig_sup_uids(vmsig_sup *s) {
-    for (size_t i = 0; i < s->topo->actors_n; i++) {
-        vmsig_sup_actor *a = &s->actors[i];
-        a->uid = a->gid = UINT32_MAX;
-        if (a->topo->user != NULL) {
-            int rc = by_name(a);
-            if (rc)
-                return rc;
-        } else if (geteuid() == 0) {
-            a->uid = a->gid = s->topo->uid_base + a->index;
-        }
-        if (geteuid() != 0)
-            a->uid = a->gid = UINT32_MAX; /* it is that user already */
-    }
-    return 0;
+    int rc = 0;
+    for (uint32_t i = 0; i < s->topo->actors_n && rc == 0; i++)
+        rc = vmsig_sup_uid_of(s->topo, i, &s->actors[i].uid, &s->actors[i].gid);
+    return rc;
 }

@@ -18,8 +18,7 @@
 
 #include "supervisor/supervisor.h"
 
-#define TEXT_MAX      (16u << 20) /* of a topology file */
-#define KEEPER_SEND_S 5           /* a keeper that takes nothing for so long is none */
+#define KEEPER_SEND_S 5 /* a keeper that takes nothing for so long is none */
 #define EXIT_TOPOLOGY 2
 #define EXIT_USAGE    64
 
@@ -86,62 +85,42 @@ static bool has_keeper(void) {
 }
 
 static int per_actor(vmsig_sup *s) {
-    size_t n = s->topo->actors_n + 1;
-    s->gateway_listen = malloc(n * sizeof(int));
-    s->gateway_audit = malloc(n * sizeof(int));
-    s->gateway_seal = malloc(n * sizeof(int));
-    if (s->gateway_listen == NULL || s->gateway_audit == NULL || s->gateway_seal == NULL)
+    s->gateway = vmsig_sup_sockets_new();
+    if (s->gateway == NULL)
         return -ENOMEM;
-    for (size_t i = 0; i < n; i++)
-        s->gateway_listen[i] = s->gateway_audit[i] = s->gateway_seal[i] = -1;
     int rc = vmsig_sup_actors_new(s);
     return rc ? rc : vmsig_sup_links_new(s);
 }
 
-/* Under another name than the topology's, sockets that lie in the run directory move with it. */
 static int take_name(vmsig_sup *s, const char *name) {
-    char old[sizeof s->run_dir];
-    size_t n;
     s->name = name ? name : s->topo->name;
-    if (vmsig_run_dir(s->topo->name, old, sizeof old) || vmsig_run_dir(s->name, s->run_dir, sizeof s->run_dir)) {
+    if (vmsig_run_dir(s->name, s->run_dir, sizeof s->run_dir)) {
         vmsig_sup_say("%s: too long a name for a run directory", s->name);
         return -ENAMETOOLONG;
     }
-    n = strlen(old);
-    for (size_t i = 0; i < s->topo->actors_n; i++) {
-        char **socket = &s->topo->actors[i].socket, *moved;
-        if (*socket == NULL || strncmp(*socket, old, n) != 0 || (*socket)[n] != '/')
-            continue;
-        if (asprintf(&moved, "%s%s", s->run_dir, *socket + n) < 0)
-            return -ENOMEM;
-        free(*socket);
-        *socket = moved;
-    }
-    return 0;
+    s->name = strdup(s->name); /* a topology may give way to the next */
+    return s->name ? vmsig_sup_take_name(s, s->topo) : -ENOMEM;
 }
 
 /* ---- the two ways to begin -------------------------------------------------------------------------------- */
 
 static int load_topology(vmsig_sup *s, const char *path) {
-    vmsig_conf_error err;
-    if (vmsig_topology_load(path, s->program_dir, &s->topo, &err) == 0)
-        return 0;
-    fprintf(stderr, "%s\n", err.text);
-    return -EINVAL;
+    vmsig_conf_error err = {{0}};
+    vmsig_sup_source *src = &s->source;
+    int rc = vmsig_sup_source_load(src, path, &err);
+    if (rc == 0)
+        rc = vmsig_topology_parse(src->file, src->folder, src->text, src->len, s->program_dir, &s->topo, &err);
+    if (rc)
+        fprintf(stderr, "%s\n", err.text);
+    else
+        s->next_link = (uint32_t)s->topo->links_n + 1;
+    return rc;
 }
 
-static int shelve_start(vmsig_sup *s, const char *path) {
-    vmsig_conf_error err;
-    char *text = NULL;
-    size_t len = 0;
-    if (path != NULL && vmsig_conf_read_file(path, TEXT_MAX, &text, &len, &err)) {
-        fprintf(stderr, "%s\n", err.text);
-        return -EIO;
-    }
-    int rc = vmsig_sup_shelve_topology(s, text, len);
+static int shelve_start(vmsig_sup *s) {
+    int rc = vmsig_sup_shelve_topology(s);
     if (rc == 0)
         vmsig_sup_shelve_sockets(s);
-    free(text);
     return rc;
 }
 
@@ -161,7 +140,7 @@ static int begin_fresh(vmsig_sup *s, const options *o) {
     int rc = vmsig_sup_board_new(s);
     if (rc)
         vmsig_sup_say("no memory for the board: %s", strerror(-rc));
-    return rc || shelve_start(s, o->topology) ? 1 : 0;
+    return rc || shelve_start(s) ? 1 : 0;
 }
 
 static int begin_adopting(vmsig_sup *s, vmsig_sup_heard *h, const options *o) {
@@ -184,16 +163,20 @@ static int begin_adopting(vmsig_sup *s, vmsig_sup_heard *h, const options *o) {
     for (size_t i = 0; i < s->topo->actors_n; i++) {
         vmsig_sup_board_update(&s->actors[i]);
         s->failed = s->failed || s->actors[i].state == VMSIG_ACTOR_FAILED;
-        stopping = stopping || s->actors[i].state == VMSIG_ACTOR_STOPPING;
+        stopping = stopping || (s->actors[i].state == VMSIG_ACTOR_STOPPING && !s->actors[i].leave);
     }
     for (size_t i = 0; i < s->topo->actors_n; i++)
         vmsig_sup_actor_adopt(&s->actors[i]);
     if (s->failed || stopping)
         vmsig_sup_stop(s, s->failed ? VMSIG_SUP_EXIT_FAILED : 0);
+    vmsig_sup_change_undo(s);
     vmsig_sup_heard_ends(s, h);
+    for (size_t i = 0; i < s->topo->links_n; i++)
+        if (!s->links[i].known) /* it was decided that it is there, but nobody was told */
+            vmsig_sup_link_plug(s, &s->links[i]);
     for (size_t i = 0; i < s->topo->actors_n; i++)
         vmsig_sup_links_ring(&s->actors[i]);
-    vmsig_sup_say("took over %zu actors", s->topo->actors_n);
+    vmsig_sup_say("took over %zu actors", s->topo->order_n);
     return 0;
 }
 
@@ -209,6 +192,10 @@ static void on_deadline(void *ud) {
     vmsig_sup_say("not all has stopped in time: the rest is killed");
     s->exit_code = s->exit_code ? s->exit_code : 1;
     s->ended = true; /* the keeper kills what is left */
+}
+
+static void on_patience(void *ud) {
+    (void)ud; /* what follows looks again */
 }
 
 static bool before_sleep(void *ud) {
@@ -243,6 +230,8 @@ static int prepare(vmsig_sup *s) {
         rc = vmsig_loop_prepare(s->loop, before_sleep, s);
     if (rc == 0)
         rc = vmsig_timer_new(s->loop, on_deadline, s, &s->deadline);
+    if (rc == 0)
+        rc = vmsig_timer_new(s->loop, on_patience, s, &s->change.timer);
     if (rc == 0 && (setsockopt(s->keeper, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience) ||
                     prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)))
         rc = -errno;
@@ -261,30 +250,32 @@ static int live(vmsig_sup *s, const options *o) {
     }
     int code = fresh ? begin_fresh(s, o) : begin_adopting(s, heard, o);
     vmsig_sup_heard_free(heard);
-    if (code == 0 && (rc = vmsig_sup_watch_keeper(s) ? 1 : vmsig_sup_status_start(s)) != 0)
+    if (code == 0 && (rc = vmsig_sup_watch_keeper(s) ? 1 : vmsig_sup_requests_start(s)) != 0)
         code = 1;
     return code ? code : run(s);
 }
 
 static void tidy(vmsig_sup *s) {
-    vmsig_sup_status_stop(s);
-    if (s->gateway_listen != NULL && s->gateway_audit != NULL && s->gateway_seal != NULL && s->run_lock >= 0)
-        vmsig_sup_unlisten_all(s);
+    vmsig_sup_requests_stop(s);
+    if (s->actors != NULL)
+        vmsig_sup_change_undo(s);
+    if (s->run_lock >= 0)
+        vmsig_sup_sockets_free(s->gateway, s->topo);
     vmsig_sup_rundir_remove(s);
     vmsig_sup_actors_free(s);
     vmsig_sup_links_free(s);
     for (uint32_t i = 0; i < VMSIG_ENDPOINTS_MAX; i++)
         vmsig_sup_close(&s->ram[i].fd);
-    free(s->gateway_listen);
-    free(s->gateway_audit);
-    free(s->gateway_seal);
     if (s->board != NULL)
         vmsig_board_close(s->board);
     vmsig_sup_close(&s->board_fd);
     vmsig_timer_free(s->deadline);
+    vmsig_timer_free(s->change.timer);
     vmsig_loop_free(s->loop);
     vmsig_sup_close(&s->keeper);
     vmsig_topology_free(s->topo);
+    vmsig_sup_source_free(&s->source);
+    free((char *)(uintptr_t)s->name);
 }
 
 int main(int argc, char **argv) {

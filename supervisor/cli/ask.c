@@ -113,7 +113,7 @@ static int wait_for(int sock, short events, int64_t until) {
     }
 }
 
-static int exchange(int sock, const Vmsig__Pb__Request *request, int64_t until, Vmsig__Pb__Response **out) {
+static int exchange(int sock, int64_t until, const Vmsig__Pb__Request *request, Vmsig__Pb__Response **out) {
     vmsig_frame frame;
     int n = wait_for(sock, POLLOUT, until);
     if (n == 0)
@@ -129,9 +129,8 @@ static int exchange(int sock, const Vmsig__Pb__Request *request, int64_t until, 
     return *out ? 0 : -EPROTO;
 }
 
-/* What is asked is answered by the status, or by an error. */
-static int ask(const char *name, const Vmsig__Pb__Request *request, int timeout_ms, Vmsig__Pb__Response **out,
-               char *err) {
+int vmsig_ask(const char *name, const Vmsig__Pb__Request *request, int timeout_ms, Vmsig__Pb__Response **out,
+              char err[VMSIG_ASK_ERR_MAX]) {
     char chosen[64];
     struct sockaddr_un sa;
     int n = find(name, chosen, sizeof chosen, err);
@@ -144,16 +143,21 @@ static int ask(const char *name, const Vmsig__Pb__Request *request, int timeout_
         snprintf(err, VMSIG_ASK_ERR_MAX, "%s does not run (nothing answers at %s)", chosen, sa.sun_path);
         return -ENOENT;
     }
-    n = sock < 0 ? sock : exchange(sock, request, now_ms() + timeout_ms, out);
+    n = sock < 0 ? sock : exchange(sock, now_ms() + timeout_ms, request, out);
     if (sock >= 0)
         close(sock);
-    if (n) {
+    if (n)
         snprintf(err, VMSIG_ASK_ERR_MAX, "%s: no answer: %s", sa.sun_path, strerror(-n));
+    return n;
+}
+
+/* What is answered by the status, or by an error. */
+static int ask_status(const char *name, const Vmsig__Pb__Request *request, int timeout_ms, Vmsig__Pb__Response **out,
+                      char *err) {
+    int n = vmsig_ask(name, request, timeout_ms, out, err);
+    if (n || (*out)->status)
         return n;
-    }
-    if ((*out)->status)
-        return 0;
-    snprintf(err, VMSIG_ASK_ERR_MAX, "%s: refused: %s", sa.sun_path, (*out)->error ? (*out)->error : "no reason given");
+    snprintf(err, VMSIG_ASK_ERR_MAX, "the supervisor refused: %s", (*out)->error ? (*out)->error : "no reason given");
     vmsig_ask_free(*out);
     return -EPROTO;
 }
@@ -163,7 +167,7 @@ int vmsig_ask_status(const char *name, int timeout_ms, Vmsig__Pb__Response **out
     Vmsig__Pb__Request request = VMSIG__PB__REQUEST__INIT;
     request.m_case = VMSIG__PB__REQUEST__M_STATUS;
     request.status = &what;
-    return ask(name, &request, timeout_ms, out, err);
+    return ask_status(name, &request, timeout_ms, out, err);
 }
 
 int vmsig_ask_grants(const char *name, int timeout_ms, Vmsig__Pb__Response **out, char err[VMSIG_ASK_ERR_MAX]) {
@@ -171,7 +175,7 @@ int vmsig_ask_grants(const char *name, int timeout_ms, Vmsig__Pb__Response **out
     Vmsig__Pb__Request request = VMSIG__PB__REQUEST__INIT;
     request.m_case = VMSIG__PB__REQUEST__M_GRANTS;
     request.grants = &what;
-    return ask(name, &request, timeout_ms, out, err);
+    return ask_status(name, &request, timeout_ms, out, err);
 }
 
 void vmsig_ask_free(Vmsig__Pb__Response *r) {

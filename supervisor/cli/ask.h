@@ -17,6 +17,9 @@
 int vmsig_ask_status(const char *name, int timeout_ms, Vmsig__Pb__Response **out, char err[VMSIG_ASK_ERR_MAX]);
 /* Has the grants files read again: the same answer, or err says what is wrong with them (-EINVAL). */
 int vmsig_ask_grants(const char *name, int timeout_ms, Vmsig__Pb__Response **out, char err[VMSIG_ASK_ERR_MAX]);
+/* Any request: its answer may be an `error`, which is not one of this call. */
+int vmsig_ask(const char *name, const Vmsig__Pb__Request *request, int timeout_ms, Vmsig__Pb__Response **out,
+              char err[VMSIG_ASK_ERR_MAX]);
 void vmsig_ask_free(Vmsig__Pb__Response *r);
 
 /* An endpoint by id, or by name as NAME's status gives it: 0 and *id. */

@@ -18,6 +18,10 @@ int vmsig_show_json(json_t *o);
 int vmsig_show_status(const Vmsig__Pb__Status *s);
 json_t *vmsig_status_json(const Vmsig__Pb__Status *s);
 
+/* What a change does, one line each: 0 or -ENOMEM. */
+int vmsig_show_plan(const Vmsig__Pb__Plan *p);
+json_t *vmsig_plan_json(const Vmsig__Pb__Plan *p);
+
 /* ---- events ------------------------------------------------------------------------------------------ */
 
 #define VMSIG_SHOW_BODY_MAX 512

@@ -196,6 +196,35 @@ json_t *vmsig_status_json(const Vmsig__Pb__Status *s) {
     ARRAY(o, "endpoints", s->n_endpoints, s->endpoints, endpoint_json);
     ARRAY(o, "protections", s->n_protections, s->protections, protection_json);
     ARRAY(o, "controls", s->n_controls, s->controls, control_json);
+    failed |= json_object_set_new(o, "changing", json_boolean(s->changing));
+    if (!failed)
+        return o;
+    json_decref(o);
+    return NULL;
+}
+
+/* ---- plans ----------------------------------------------------------------------------------------------- */
+
+int vmsig_show_plan(const Vmsig__Pb__Plan *p) {
+    if (p->n_changes == 0)
+        puts("nothing to change");
+    for (size_t i = 0; i < p->n_changes; i++) {
+        const Vmsig__Pb__Change *c = p->changes[i];
+        printf("%-9s %s %s%s%s%s\n", c->what, c->link ? "link " : "actor", c->name, c->why ? " (" : "",
+               c->why ? c->why : "", c->why ? ")" : "");
+    }
+    return vmsig_cli_flush() ? 0 : -EPIPE;
+}
+
+static json_t *change_json(const Vmsig__Pb__Change *c) {
+    return json_pack("{s:s s:s s:s s:s}", "what", c->what, "of", c->link ? "link" : "actor", "name", c->name, "why",
+                     c->why ? c->why : "");
+}
+
+json_t *vmsig_plan_json(const Vmsig__Pb__Plan *p) {
+    int failed = 0;
+    json_t *o = json_pack("{s:b}", "made", p->made);
+    ARRAY(o, "changes", p->n_changes, p->changes, change_json);
     if (!failed)
         return o;
     json_decref(o);

@@ -30,12 +30,12 @@ case_() {
 case_ "help" 0 '^  up ' help
 case_ "version" 0 '^vmsig [0-9]' version
 case_ "--version" 0 '^vmsig [0-9]' --version
-for c in up check status tap send audit bench; do
+for c in up check status restart plug unplug reload tap send audit bench; do
     case_ "$c --help" 0 "^(usage: )?vmsig $c" "$c" --help
     case_ "help $c" 0 "^(usage: )?vmsig $c" help "$c"
     case_ "$c refuses an unknown option" 64 'vmsig.* --bogus' "$c" --bogus
 done
-for c in up check status tap send audit; do
+for c in up check status restart plug unplug reload tap send audit; do
     case_ "$c --help gives an example" 0 "^  vmsig $c" "$c" --help
 done
 case_ "an unknown command" 64 'there is no command frobnicate' frobnicate
@@ -45,6 +45,14 @@ case_ "status takes no words" 64 'demo is not expected' status demo
 case_ "status of nothing" 1 'no topology runs' status
 case_ "status of a name that does not run" 1 'nope does not run' status --name nope
 case_ "status of an impossible name" 1 "is not a topology's name" status --name ../x
+case_ "restart of nothing" 1 'no topology runs' restart ctx
+case_ "restart without a name" 64 'expected NAME' restart
+case_ "plug without an actor" 64 'expected ACTOR' plug
+case_ "plug of a file that is not there" 2 "$tmp/none.yaml" plug "$tmp/none.yaml"
+case_ "unplug without a name" 64 'expected NAME' unplug
+case_ "reload of nothing" 1 'no topology runs' reload
+case_ "reload of a file that is not there" 2 "$tmp/none.yaml" reload "$tmp/none.yaml"
+case_ "reload of two files" 64 'one topology at a time' reload a b
 case_ "tap of nothing" 1 '^vmsig tap: ' tap
 case_ "tap --name with --socket" 64 'exclude each other' tap --name a --socket b
 case_ "tap of an unknown source" 64 'source bogus' tap --source bogus

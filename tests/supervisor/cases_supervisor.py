@@ -9,55 +9,7 @@ import stat
 import sys
 import time
 
-from harness import Fail, Run, alive, check, processes_of, run_cases, wait_for
-
-CHAIN = """
-endpoints:
-  - {name: vm, id: 0, host: stub, @A, args: [@L, "--emit=200"]}
-actors:
-  - {name: ctx, kind: context, @A, args: [@L, "--emit=200"]}
-  - {name: gate, kind: gateway, @A, args: [@L, "--emit=50"]}
-  - {name: beat, kind: sensor, @A, endpoint: vm, source: 8, args: [@L, "--emit=500"]}
-"""
-
-
-def chain(extra="", **keys):
-    """The chain above, with more arguments or keys for one of its actors, and more actors."""
-    text = CHAIN
-    for name, more in keys.items():
-        lines = text.splitlines()
-        for i, line in enumerate(lines):
-            if "name: %s," % name in line:
-                lines[i] = line[: line.rindex("]")] + more + "}"
-        text = "\n".join(lines) + "\n"
-    return text + extra
-
-
-@contextlib.contextmanager
-def running(build, topology, **kw):
-    r = Run(build, topology, **kw)
-    try:
-        yield r
-    except Fail as e:
-        raise Fail("%s; stderr: %s" % (e, r.stderr()))
-    finally:
-        r.close()
-
-
-def names(lines):
-    return [n for _, n, _, _ in lines]
-
-
-def flows(r, name):
-    """Something new arrived at name."""
-    before = sum(1 for _, n, _, _ in r.lines("taken") if n == name)
-    wait_for("events at " + name, lambda: sum(1 for _, n, _, _ in r.lines("taken") if n == name) > before + 1)
-
-
-def whole(r):
-    bad = r.lines("broken", "misplaced")
-    check(not bad, "lost, doubled or out of order: %r" % bad[:5])
-
+from harness import (Run, alive, chain, check, flows, names, processes_of, run_cases, running, wait_for, whole)
 
 def starts_and_stops_in_order(build):
     with running(build, chain()) as r:

@@ -1,4 +1,5 @@
 """What the scripts in this folder share: deadlines, the keeper as a child, the status by supervisor.sock, cases."""
+import contextlib
 import os
 import shutil
 import signal
@@ -131,9 +132,7 @@ class Run:
         os.chmod(self.log, 0o666)
         self.name = name
         self.file = os.path.join(self.folder, name + ".yaml")
-        actor = os.path.join(self.build, "tests/supervisor/prog_actor")
-        with open(self.file, "w") as f:
-            f.write(topology.replace("@A", "exec: " + actor).replace("@L", '"--log=%s"' % self.log))
+        self.write(topology)
         self.err = os.path.join(self.folder, name + ".err")
         self.run_dir = os.path.join(self.folder, "vmsig", name)
         self.child = None
@@ -156,6 +155,23 @@ class Run:
         with open(self.log) as f:
             all_lines = [line.split() for line in f.read().splitlines()]
         return [(w, n, int(i), int(x)) for w, n, i, x in all_lines if not what or w in what]
+
+    def expand(self, text):
+        actor = os.path.join(self.build, "tests/supervisor/prog_actor")
+        return text.replace("@A", "exec: " + actor).replace("@L", '"--log=%s"' % self.log)
+
+    def write(self, topology):
+        with open(self.file, "w") as f:
+            f.write(self.expand(topology))
+
+    def vmsig(self, *args, code=0):
+        """What `vmsig ARGS` prints on both outputs; it must end with that code."""
+        env = dict(os.environ, XDG_RUNTIME_DIR=self.folder)
+        argv = [self.build + "/bin/vmsig"] + [self.expand(a) for a in args]
+        p = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=2 * DEADLINE)
+        if p.returncode != code:
+            raise Fail("%s: exit code %d: %s" % (" ".join(args), p.returncode, p.stdout + p.stderr))
+        return p.stdout + p.stderr
 
     def status(self):
         s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -216,6 +232,56 @@ class Run:
                 pass
         if self.own_folder:
             shutil.rmtree(self.folder, ignore_errors=True)
+
+
+# ---- the chain that most cases run
+
+CHAIN = """
+endpoints:
+  - {name: vm, id: 0, host: stub, @A, args: [@L, "--emit=200"]}
+actors:
+  - {name: ctx, kind: context, @A, args: [@L, "--emit=200"]}
+  - {name: gate, kind: gateway, @A, args: [@L, "--emit=50"]}
+  - {name: beat, kind: sensor, @A, endpoint: vm, source: 8, args: [@L, "--emit=500"]}
+"""
+
+
+def chain(extra="", **keys):
+    """The chain above, with more arguments or keys for one of its actors, and more actors."""
+    text = CHAIN
+    for name, more in keys.items():
+        lines = text.splitlines()
+        for i, line in enumerate(lines):
+            if "name: %s," % name in line:
+                lines[i] = line[: line.rindex("]")] + more + "}"
+        text = "\n".join(lines) + "\n"
+    return text + extra
+
+
+@contextlib.contextmanager
+def running(build, topology, **kw):
+    r = Run(build, topology, **kw)
+    try:
+        yield r
+    except Fail as e:
+        raise Fail("%s; stderr: %s" % (e, r.stderr()))
+    finally:
+        r.close()
+
+
+def names(lines):
+    return [n for _, n, _, _ in lines]
+
+
+def flows(r, name):
+    """Something new arrived at name."""
+    before = sum(1 for _, n, _, _ in r.lines("taken") if n == name)
+    wait_for("events at " + name, lambda: sum(1 for _, n, _, _ in r.lines("taken") if n == name) > before + 1)
+
+
+def whole(r):
+    bad = r.lines("broken", "misplaced")
+    check(not bad, "lost, doubled or out of order: %r" % bad[:5])
 
 
 def run_cases(cases, build):

@@ -127,8 +127,24 @@ static void on_stop(void *self, uint64_t deadline_ns) {
     note(t, "stop", 0);
     if (t->deaf)
         return;
+    unsigned n;
+    vmsig_link *const *links = vmsig_rt_links(t->rt, &n);
+    for (unsigned i = 0; i < n; i++)
+        if (links[i]->output)
+            note(t, "sent", links[i]->out.tail);
     drop_timers(t);
     vmsig_rt_stopped(t->rt);
+}
+
+static int on_link(void *self, vmsig_link *link) {
+    note(self, "link", link->id);
+    return 0;
+}
+
+/* An input that goes: how much of it was taken. */
+static void on_unlink(void *self, vmsig_link *link) {
+    if (!link->output)
+        note(self, "unlink", link->in.cursor);
 }
 
 static int number(const char *arg, const char *name, int *out) {
@@ -140,7 +156,12 @@ static int number(const char *arg, const char *name, int *out) {
 }
 
 int main(int argc, char **argv) {
-    static const vmsig_rt_ops ops = {.boot = on_boot, .start = on_start, .consume = consume, .stop = on_stop};
+    static const vmsig_rt_ops ops = {.boot = on_boot,
+                                     .start = on_start,
+                                     .link_added = on_link,
+                                     .link_removed = on_unlink,
+                                     .consume = consume,
+                                     .stop = on_stop};
     test_actor t = {.exit_at_start = -1, .exit_later = -1};
     for (int i = 1; i < argc; i++) {
         if (strncmp(argv[i], "--log=", 6) == 0)

@@ -30,7 +30,7 @@ uint32_t vmsig_actor_endpoint(const vmsig_actor *a); /* as the topology gives it
 uint32_t vmsig_actor_source(const vmsig_actor *a);   /* likewise */
 uint32_t vmsig_actor_epoch(const vmsig_actor *a);    /* the endpoint's epoch, now */
 
-/* Calls fn every period_ns, first after one period. */
+/* Calls fn every period_ns, first after one period; what was missed is left out, not made up for. */
 int vmsig_actor_every(vmsig_actor *a, uint64_t period_ns, void (*fn)(vmsig_actor *a, void *ud), void *ud);
 /* Calls fn while fd is readable; the fd stays the caller's. */
 int vmsig_actor_watch(vmsig_actor *a, int fd, void (*fn)(vmsig_actor *a, void *ud), void *ud);
@@ -42,9 +42,10 @@ void vmsig_actor_on_event(vmsig_actor *a, void (*fn)(vmsig_actor *a, const vmsig
 void vmsig_actor_on_memctx(vmsig_actor *a, void (*fn)(vmsig_actor *a, const vmsig_event *ev, int fd, void *ud),
                            void *ud);
 
-/* Emits an event: endpoint, source, epoch, ts_ns and merged are filled in where they are 0. 0 = it is on the ring; -1
- * EAGAIN: no room within the link's deadline, and the loss is told downstream; EINVAL: a field out of range; EMSGSIZE:
- * a payload larger than the ring's arena; ENOTCONN: no link leads there. The payload stays the caller's. */
+/* Emits an event, on each link that leads to where it goes: endpoint, source, epoch, ts_ns and merged are filled in
+ * where they are 0. 0 = it is on the ring; -1 EAGAIN: no room within the link's deadline, and the loss is told
+ * downstream; EINVAL: a field out of range, or the topology gives no source; EMSGSIZE: a payload larger than the ring's
+ * arena; ENOTCONN: no link leads there. The payload stays the caller's. */
 int vmsig_actor_emit(vmsig_actor *a, vmsig_event *ev);
 /* The same for a body that fits inln. kind: 64..255. */
 int vmsig_actor_emit_bytes(vmsig_actor *a, uint8_t kind, const void *body, uint32_t len);

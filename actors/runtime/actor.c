@@ -51,6 +51,7 @@ static unsigned consume(void *self, vmsig_link *in, unsigned budget) {
 static const vmsig_rt_ops actor_ops = {
     .consume = consume,
     .writable = vmsig_actor_writable,
+    .link_added = vmsig_actor_link_added,
     .link_removed = vmsig_actor_link_removed,
     .ram = vmsig_pairing_ram,
     .page = vmsig_pairing_page,

@@ -34,15 +34,13 @@ struct vmsig_actor {
     void *event_ud;
     void (*on_memctx)(vmsig_actor *a, const vmsig_event *ev, int fd, void *ud);
     void *memctx_ud;
-    uint64_t lost;       /* events that found no room and are not told downstream yet */
-    vmsig_event lost_as; /* the LOST that will tell */
-    vmsig_link *lost_on;
     vmsig_timer *ram_timer;
     vmsig_pair pairs[VMSIG_ENDPOINTS_MAX];
 };
 
 /* emit.c */
 void vmsig_actor_writable(void *self, vmsig_link *out);
+int vmsig_actor_link_added(void *self, vmsig_link *link);
 void vmsig_actor_link_removed(void *self, vmsig_link *link);
 
 /* pairing.c */

@@ -1,27 +1,42 @@
 /* Events out. One that finds no room waits for it, with a deadline; one that found none is told downstream as lost, in
- * its place, as soon as there is room. */
+ * its place, as soon as there is room. Where several links lead there, each gets it, and each is told of its own losses.
+ */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "actors/runtime/actor.h"
 #include "actors/runtime/rt.h"
 #include "rings/atomics.h"
 
-static vmsig_link *output_for(vmsig_actor *a, const vmsig_event *ev) {
-    unsigned n;
-    vmsig_link *const *links = vmsig_rt_links(a->rt, &n);
-    for (unsigned i = 0; i < n; i++)
-        if (links[i]->output && links[i]->dir == ev->dir &&
-            (links[i]->endpoint_mask >> (ev->endpoint % VMSIG_ENDPOINTS_MAX) & 1u))
-            return links[i];
-    return NULL;
+/* An output's `ud`: what found no room there and is not told downstream yet. */
+typedef struct untold {
+    uint64_t count;
+    vmsig_event as; /* the LOST that will tell */
+} untold;
+
+int vmsig_actor_link_added(void *self, vmsig_link *link) {
+    (void)self;
+    if (link->output)
+        link->ud = calloc(1, sizeof(untold));
+    return link->output && !link->ud ? -ENOMEM : 0;
+}
+
+void vmsig_actor_link_removed(void *self, vmsig_link *link) {
+    (void)self;
+    if (link->output) /* there is nobody left to tell */
+        free(link->ud);
+}
+
+static bool leads_there(const vmsig_link *l, const vmsig_event *ev) {
+    return l->output && l->dir == ev->dir && (l->endpoint_mask >> (ev->endpoint % VMSIG_ENDPOINTS_MAX) & 1u);
 }
 
 static void fill_in(const vmsig_actor *a, vmsig_event *ev) {
     const Vmsig__Pb__Boot *b = vmsig_rt_boot(a->rt);
     if (!ev->endpoint)
         ev->endpoint = b->endpoint;
-    if (!ev->source)
+    if (!ev->source && ev->kind != VMSIG_EV_LOST) /* the bus tells of a loss, whoever passes it on */
         ev->source = (uint8_t)b->source;
     if (!ev->epoch)
         ev->epoch = vmsig_rt_epoch(a->rt, ev->endpoint);
@@ -34,10 +49,10 @@ static void fill_in(const vmsig_actor *a, vmsig_event *ev) {
 /* ---- what was lost ----------------------------------------------------------------------------------- */
 
 static void note_lost(vmsig_actor *a, vmsig_link *out, const vmsig_event *ev) {
+    untold *u = out->ud;
     vmsig_store64(&out->gauge->lost, out->gauge->lost + 1);
-    a->lost++;
-    a->lost_on = out;
-    a->lost_as = (vmsig_event){
+    u->count++;
+    u->as = (vmsig_event){
         .endpoint = ev->endpoint,
         .epoch = ev->epoch,
         .merged = 1,
@@ -46,42 +61,35 @@ static void note_lost(vmsig_actor *a, vmsig_link *out, const vmsig_event *ev) {
         .dir = ev->dir,
         .inln_len = sizeof(vmsig_lost),
     };
-    vmsig_lost body = {.count = a->lost, .source = ev->source, .why = VMSIG_LOST_DEADLINE};
-    memcpy(a->lost_as.inln, &body, sizeof(body));
+    vmsig_lost body = {.count = u->count, .source = ev->source, .why = VMSIG_LOST_DEADLINE};
+    memcpy(u->as.inln, &body, sizeof(body));
     vmsig_rt_want_room(a->rt, out, VMSIG_SLOTS_MAX);
 }
 
-static int tell_lost(vmsig_actor *a) {
-    if (!a->lost)
+static int tell_lost(vmsig_actor *a, vmsig_link *out) {
+    untold *u = out->ud;
+    if (!u->count)
         return 0;
-    a->lost_as.ts_ns = vmsig_now_ns();
-    int err = vmsig_ring_put_event(&a->lost_on->out, &a->lost_as);
+    u->as.ts_ns = vmsig_now_ns();
+    int err = vmsig_ring_put_event(&out->out, &u->as);
     if (err)
         return err;
-    vmsig_rt_log(a->rt, "%s made no room in time: %llu events were lost, and told as lost", a->lost_on->peer,
-                 (unsigned long long)a->lost);
-    a->lost = 0;
+    vmsig_rt_log(a->rt, "%s made no room in time: %llu events were lost, and told as lost", out->peer,
+                 (unsigned long long)u->count);
+    u->count = 0;
     return 0;
 }
 
 void vmsig_actor_writable(void *self, vmsig_link *out) {
     vmsig_actor *a = self;
-    if (out == a->lost_on && tell_lost(a) == -EAGAIN)
+    if (tell_lost(a, out) == -EAGAIN)
         vmsig_rt_want_room(a->rt, out, VMSIG_SLOTS_MAX);
-}
-
-void vmsig_actor_link_removed(void *self, vmsig_link *link) {
-    vmsig_actor *a = self;
-    if (link == a->lost_on) { /* there is nobody left to tell */
-        a->lost = 0;
-        a->lost_on = NULL;
-    }
 }
 
 /* ---- emitting ---------------------------------------------------------------------------------------- */
 
 static int put(vmsig_actor *a, vmsig_link *out, const vmsig_event *ev) {
-    int err = tell_lost(a);
+    int err = tell_lost(a, out);
     return err ? err : vmsig_ring_put_event(&out->out, ev);
 }
 
@@ -92,7 +100,8 @@ static int put_or_wait(vmsig_actor *a, vmsig_link *out, const vmsig_event *ev) {
     uint64_t deadline = vmsig_now_ns() + vmsig_rt_boot(a->rt)->emit_deadline_ms * UINT64_C(1000000);
     while (err == -EAGAIN) {
         /* room for this one, and for the LOST before it */
-        err = vmsig_rt_wait_room(a->rt, out, a->lost ? 2 * VMSIG_SLOTS_MAX : VMSIG_SLOTS_MAX, deadline);
+        uint32_t slots = ((untold *)out->ud)->count ? 2 * VMSIG_SLOTS_MAX : VMSIG_SLOTS_MAX;
+        err = vmsig_rt_wait_room(a->rt, out, slots, deadline);
         if (err) {
             note_lost(a, out, ev);
             return -EAGAIN;
@@ -102,14 +111,25 @@ static int put_or_wait(vmsig_actor *a, vmsig_link *out, const vmsig_event *ev) {
     return err;
 }
 
-int vmsig_actor_emit(vmsig_actor *a, vmsig_event *ev) {
-    if (!a || !ev) {
-        errno = EINVAL;
-        return -1;
+/* Of an error on one link the others know nothing. */
+static int put_on_all(vmsig_actor *a, const vmsig_event *ev) {
+    unsigned n, outputs = 0;
+    int first = 0;
+    vmsig_link *const *links = vmsig_rt_links(a->rt, &n);
+    for (unsigned i = 0; i < n; i++) {
+        if (!leads_there(links[i], ev))
+            continue;
+        int err = put_or_wait(a, links[i], ev);
+        first = first ? first : err;
+        outputs++;
     }
+    return outputs ? first : -ENOTCONN;
+}
+
+int vmsig_actor_emit(vmsig_actor *a, vmsig_event *ev) {
     fill_in(a, ev);
-    vmsig_link *out = output_for(a, ev);
-    int err = ev->endpoint >= VMSIG_ENDPOINTS_MAX ? -EINVAL : !out ? -ENOTCONN : put_or_wait(a, out, ev);
+    bool nameless = ev->source == VMSIG_SRC_SEAM && ev->kind >= VMSIG_EV_SENSOR_FIRST; /* the bus has no such events */
+    int err = ev->endpoint >= VMSIG_ENDPOINTS_MAX || nameless ? -EINVAL : put_on_all(a, ev);
     if (!err)
         return 0;
     errno = -err;

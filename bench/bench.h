@@ -95,6 +95,8 @@ void bench_line_answer(void *page, uint64_t n);
 
 /* One hop over one ring, between two processes. */
 void bench_hop(const bench_options *o);
+/* Leases and memory writes through the core. */
+void bench_seam(const bench_options *o);
 /* The transfer context as a library. */
 void bench_ctx(const bench_options *o);
 /* A record of the audit log. */

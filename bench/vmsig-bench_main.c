@@ -12,6 +12,7 @@ static const char help[] = "vmsig bench [options] [bench ...]\n"
                            "Measures latency and throughput on this machine. Without a name: every bench.\n"
                            "  hop           one hop: two processes, one ring\n"
                            "  ctx           the transfer context: submit + next, 10 000 and 1 000 000 queued\n"
+                           "  seam          lease hand-over, memory writes: command to result, in one process\n"
                            "  audit         a record of the audit log: append, and until it is durable\n"
                            "  chain         sensor, context, gateway, control: a topology of its own\n"
                            "  --cpus A,B    the processors to use (default: the first two; A,A: both on one)\n"
@@ -22,7 +23,8 @@ static const char help[] = "vmsig bench [options] [bench ...]\n"
 static const struct {
     const char *name;
     void (*run)(const bench_options *o);
-} benches[] = {{"hop", bench_hop}, {"ctx", bench_ctx}, {"audit", bench_audit}, {"chain", bench_chain}};
+} benches[] = {
+    {"hop", bench_hop}, {"ctx", bench_ctx}, {"seam", bench_seam}, {"audit", bench_audit}, {"chain", bench_chain}};
 
 #define BENCHES (sizeof benches / sizeof benches[0])
 

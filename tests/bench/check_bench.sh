@@ -33,6 +33,12 @@ else
     echo "not ok bench-chain $(tail -n 5 "$out" | tr '\n' ' ')"
 fi
 
+if timeout 100 "$bench" seam --rounds 1 --scale 1 --json >"$out" 2>&1 && [ "$(grep -c '"p50":[1-9]' "$out")" = 3 ]; then
+    echo "ok bench-seam"
+else
+    echo "not ok bench-seam $(tail -n 5 "$out" | tr '\n' ' ')"
+fi
+
 refused() { # NAME ARGS...: exit status 64 and one sentence
     name=$1
     shift

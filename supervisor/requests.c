@@ -114,6 +114,17 @@ static void drop(client *c) {
     free(c);
 }
 
+static int send_why(client *c, const char *name) {
+    const vmsig_sup *s = c->sup;
+    Vmsig__Pb__Response r = VMSIG__PB__RESPONSE__INIT;
+    for (size_t i = 0; i < s->topo->actors_n; i++)
+        if (name[0] && strcmp(s->topo->actors[i].name, name) == 0)
+            r.why = s->actors[i].report[0] ? s->actors[i].report : (char *)(uintptr_t) "it has not crashed\n";
+    if (r.why == NULL)
+        return send_error(c->fd, "there is no actor of that name (`vmsig status` lists them)");
+    return vmsig_frame_send(c->fd, &r.base, NULL, 0);
+}
+
 /* To those that run; who starts later is told at its boot. */
 static int reread_grants(client *c) {
     vmsig_conf_error err;
@@ -137,6 +148,8 @@ static int answer_request(client *c, const Vmsig__Pb__Request *q) {
         return vmsig_sup_send_status(c->sup, c->fd);
     case VMSIG__PB__REQUEST__M_GRANTS:
         return reread_grants(c);
+    case VMSIG__PB__REQUEST__M_WHY:
+        return send_why(c, q->why->name);
     case VMSIG__PB__REQUEST__M_RESTART:
         return restart(c, q->restart->name);
     case VMSIG__PB__REQUEST__M_PLUG:

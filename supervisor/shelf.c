@@ -13,7 +13,7 @@
 #include "rings/shm.h"
 #include "supervisor/supervisor.h"
 
-#define VERSION 2u
+#define VERSION 3u
 
 enum { KEY_TOPOLOGY = 1, KEY_SOCKETS, KEY_GATEWAY, KEY_ACTOR, KEY_LINK, KEY_RAM };
 
@@ -35,7 +35,7 @@ typedef struct actor_blob {
     vmsig_sup_page gauges, epoch, fences;
     vmsig_restarts restarts;
     uint32_t has; /* bit i: fd i of the list below is there */
-    char last_exit[64], last_why[VMSIG_SUP_TEXT], why[VMSIG_SUP_TEXT];
+    char last_exit[64], last_why[VMSIG_SUP_TEXT], why[VMSIG_SUP_TEXT], report[VMSIG_SUP_REPORT];
 } actor_blob;
 #define ACTOR_FDS 5
 
@@ -123,6 +123,7 @@ void vmsig_sup_shelve_actor(vmsig_sup_actor *a) {
     memcpy(b.last_exit, a->last_exit, sizeof b.last_exit);
     memcpy(b.last_why, a->last_why, sizeof b.last_why);
     memcpy(b.why, a->why, sizeof b.why);
+    memcpy(b.report, a->report, sizeof b.report);
     actor_places(a, places);
     b.has = gather(places, ACTOR_FDS, fds, &nfds);
     shelve(a->sup, key_of(KEY_ACTOR, a->index), &b, sizeof b, fds, nfds);
@@ -408,6 +409,7 @@ static int restore_actor(vmsig_sup_actor *a, vmsig_shelf_entry *e) {
     memcpy(a->last_exit, b->last_exit, sizeof a->last_exit);
     memcpy(a->last_why, b->last_why, sizeof a->last_why);
     memcpy(a->why, b->why, sizeof a->why);
+    memcpy(a->report, b->report, sizeof a->report);
     a->state = (vmsig_actor_state)b->state;
     actor_places(a, places);
     return scatter(e, b->has, places, ACTOR_FDS);

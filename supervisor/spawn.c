@@ -140,6 +140,7 @@ static void begin(vmsig_sup_actor *a, int status) {
     a->started_ns = vmsig_now_ns();
     a->ready_ns = 0;
     a->why[0] = 0;
+    a->pulse = (vmsig_sup_pulse){0};
     a->doomed = a->orphaned = false;
     vmsig_sup_set_state(a, VMSIG_ACTOR_STARTING);
     arm(a, a->topo->ready_deadline_ns);
@@ -230,6 +231,7 @@ static void crashed(vmsig_sup_actor *a, int status) {
     char what[512];
     uint64_t now = vmsig_now_ns(), delay = 0;
     uint32_t nth = 0;
+    vmsig_sup_report(a, status);
     vmsig_end end = {.status = status, .was_ready = a->ready_ns > 0, .ran_ns = a->ready_ns ? now - a->ready_ns : 0};
     end_sentence(a, status, what, sizeof what);
     vmsig_verdict v = vmsig_restart_decide(&a->restarts, a->topo, &end, now, any_number(), &delay, &nth);

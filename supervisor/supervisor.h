@@ -7,6 +7,7 @@
  *   links.c    rings, reader pages, bells         pages.c   board, gauges, epochs, fences, states
  *   ram.c      guest RAM to whom it is due        shelf.c   what a successor finds with the keeper
  *   keeper_talk.c  what is said to the keeper and what it says
+ *   liveness.c who makes no progress              report.c   what a crash leaves to be read
  *   change.c   restart, plug, unplug, reload      rundir.c, listen.c, uid.c   what needs privilege
  *   requests.c supervisor.sock                    status.c   what it tells of all
  *
@@ -31,6 +32,7 @@
 #define VMSIG_SUP_KEEPER_WAIT 10000                  /* ms: for the keeper to tell the shelf */
 #define VMSIG_SUP_EXIT_FAILED 3
 #define VMSIG_SUP_TEXT        256
+#define VMSIG_SUP_REPORT      1536 /* of a crash report */
 
 typedef struct vmsig_sup vmsig_sup;
 typedef struct vmsig_sup_actor vmsig_sup_actor;
@@ -58,6 +60,13 @@ typedef struct vmsig_sup_unsent {
     uint8_t bytes[];
 } vmsig_sup_unsent;
 
+/* What was seen of an actor that makes no progress. */
+typedef struct vmsig_sup_pulse {
+    uint64_t since_ns;                     /* since when, at least; 0 = it does */
+    uint64_t stamp_ns, cursors, cpu_ticks; /* when it was last looked at */
+    bool told, aborted;
+} vmsig_sup_pulse;
+
 struct vmsig_sup_actor {
     vmsig_sup *sup;
     const vmsig_topo_actor *topo;
@@ -82,6 +91,8 @@ struct vmsig_sup_actor {
     uint64_t ready_ns;   /* 0 = not yet */
     uint64_t dead_ns;    /* when the last one ended */
     vmsig_restarts restarts;
+    vmsig_sup_pulse pulse;
+    char report[VMSIG_SUP_REPORT];                /* of its last crash */
     char last_exit[64], last_why[VMSIG_SUP_TEXT]; /* of the last end */
     char why[VMSIG_SUP_TEXT];                     /* what was said, of or by the present one, of the end to come */
     vmsig_sup_page gauges, epoch, fences;         /* its own */
@@ -164,6 +175,8 @@ struct vmsig_sup {
     bool ended;  /* leave the loop */
     int exit_code;
     vmsig_timer *deadline; /* of a stop */
+    vmsig_timer *look;     /* at who makes no progress */
+    uint64_t look_due_ns;
     vmsig_sup_actor *actors;
     uint32_t *stop_order;
     vmsig_sup_link *links;
@@ -307,6 +320,15 @@ int vmsig_sup_watch_keeper(vmsig_sup *s);
 int vmsig_sup_requests_start(vmsig_sup *s);
 void vmsig_sup_requests_stop(vmsig_sup *s);
 int vmsig_sup_send_status(vmsig_sup *s, int fd);
+
+/* ---- liveness.c, report.c ---- */
+/* Looks again and again from now on, as often as the shortest limit takes. */
+void vmsig_sup_look_start(vmsig_sup *s);
+void vmsig_sup_on_look(void *ud);
+/* How many events wait for it, by what the producers show; *stalled: some link of its own is full. */
+uint64_t vmsig_sup_backlog(const vmsig_sup_actor *a, bool *stalled);
+/* The report of a crash: before the dead is buried. */
+void vmsig_sup_report(vmsig_sup_actor *a, int status);
 
 /* ---- change.c: 0, or -errno with a sentence in err. Nothing has changed then. ---- */
 int vmsig_sup_restart(vmsig_sup *s, const char *name, vmsig_conf_error *err);

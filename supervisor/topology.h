@@ -61,6 +61,7 @@ typedef struct vmsig_topo_actor {
     uint32_t restarts_max; /* 0 = no limit */
     uint64_t window_ns;
     uint64_t ready_deadline_ns, stop_deadline_ns;
+    uint64_t soft_ns, hard_ns;     /* without progress, with a backlog; 0 = no limit */
     char *user;                    /* NULL = one of the range */
     char *socket, *grants, *audit; /* a gateway's, absolute; grants and audit may be NULL */
     char *grants_text;

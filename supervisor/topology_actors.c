@@ -68,6 +68,8 @@ static int make_run(vmsig_topo_build *b, const vmsig_file_run *run, const char *
     a->window_ns = run->window;
     a->ready_deadline_ns = run->ready;
     a->stop_deadline_ns = run->stop;
+    a->soft_ns = run->soft;
+    a->hard_ns = run->hard;
     a->state_bytes = run->state_set ? run->state : state[a->kind];
     int err = check_user(b, run);
     if (err == 0 && run->user)

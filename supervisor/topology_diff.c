@@ -118,6 +118,10 @@ static void compare_care(const vmsig_topo_actor *a, const vmsig_topo_actor *b, v
         because(c, "ready");
     if (a->stop_deadline_ns != b->stop_deadline_ns)
         because(c, "stop");
+    if (a->soft_ns != b->soft_ns)
+        because(c, "soft");
+    if (a->hard_ns != b->hard_ns)
+        because(c, "hard");
 }
 
 bool vmsig_topo_grants_differ(const vmsig_topo_actor *a, const vmsig_topo_actor *b) {

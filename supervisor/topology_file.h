@@ -13,7 +13,7 @@ typedef struct vmsig_file_run {
     bool cpu_set;
     uint64_t cpu;
     int restart;
-    uint64_t restarts, window, ready, stop;
+    uint64_t restarts, window, ready, stop, soft, hard;
     char *user;
     vmsig_conf_list after;
     bool state_set;

@@ -54,6 +54,10 @@ const char *vmsig_file_accel_name(int accel) {
      .help = "How long it may take to say that it is ready."},                                                         \
     {KEY("stop", TIME), AT(T, run.stop), .min = SECOND / 1000, .max = 3600 * SECOND, .fallback = "2s",                 \
      .help = "How long it may take to stop when asked to, before it is killed."},                                      \
+    {KEY("soft", TIME), AT(T, run.soft), .max = 3600 * SECOND, .fallback = "10s",                                      \
+     .help = "How long it may make no progress while events wait for it, before that is told; 0 = for ever."},         \
+    {KEY("hard", TIME), AT(T, run.hard), .max = 3600 * SECOND, .fallback = "30s",                                      \
+     .help = "How long, before it is killed and restarted; 0 = for ever."},                                            \
     {KEY("user", STRING), AT(T, run.user), MARK(T, run.user),                                                          \
      .help = "The user that it runs as, when vmsig runs as root. Without: a uid of its own, from `uid_base` on."},     \
     {KEY("after", LIST), AT(T, run.after), MARK(T, run.after), .max = 64,                                              \

@@ -232,6 +232,8 @@ static int prepare(vmsig_sup *s) {
         rc = vmsig_timer_new(s->loop, on_deadline, s, &s->deadline);
     if (rc == 0)
         rc = vmsig_timer_new(s->loop, on_patience, s, &s->change.timer);
+    if (rc == 0)
+        rc = vmsig_timer_new(s->loop, vmsig_sup_on_look, s, &s->look);
     if (rc == 0 && (setsockopt(s->keeper, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience) ||
                     prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)))
         rc = -errno;
@@ -252,6 +254,8 @@ static int live(vmsig_sup *s, const options *o) {
     vmsig_sup_heard_free(heard);
     if (code == 0 && (rc = vmsig_sup_watch_keeper(s) ? 1 : vmsig_sup_requests_start(s)) != 0)
         code = 1;
+    if (code == 0)
+        vmsig_sup_look_start(s);
     return code ? code : run(s);
 }
 
@@ -271,6 +275,7 @@ static void tidy(vmsig_sup *s) {
     vmsig_sup_close(&s->board_fd);
     vmsig_timer_free(s->deadline);
     vmsig_timer_free(s->change.timer);
+    vmsig_timer_free(s->look);
     vmsig_loop_free(s->loop);
     vmsig_sup_close(&s->keeper);
     vmsig_topology_free(s->topo);

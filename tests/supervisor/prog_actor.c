@@ -18,7 +18,7 @@ typedef struct test_actor {
     vmsig_timer *timer, *report;
     const char *log;
     int exit_at_start, exit_later, emit_hz; /* -1, 0: not */
-    bool hang, deaf, spawn_child;
+    bool hang, deaf, spawn_child, spin, lock;
     uint64_t next[64], taken; /* by link */
 } test_actor;
 
@@ -46,6 +46,14 @@ static void emit(void *ud) {
     }
 }
 
+/* The first incarnation, in the middle of its work. */
+static void get_stuck(const test_actor *t) {
+    for (volatile unsigned n = 0; t->spin; n++) {
+    }
+    while (t->lock)
+        pause();
+}
+
 static unsigned consume(void *self, vmsig_link *in, unsigned budget) {
     test_actor *t = self;
     unsigned done = 0;
@@ -61,6 +69,8 @@ static unsigned consume(void *self, vmsig_link *in, unsigned budget) {
         if (got != in->in.cursor)
             note(t, "misplaced", got);
         t->next[in->id % 64] = got + 1;
+        if (vmsig_rt_boot(t->rt)->incarnation == 1 && got == 50)
+            get_stuck(t);
         vmsig_ring_advance(&in->in);
     }
     return done;
@@ -169,6 +179,8 @@ int main(int argc, char **argv) {
         t.hang = t.hang || strcmp(argv[i], "--hang") == 0;
         t.deaf = t.deaf || strcmp(argv[i], "--deaf") == 0;
         t.spawn_child = t.spawn_child || strcmp(argv[i], "--child") == 0;
+        t.spin = t.spin || strcmp(argv[i], "--spin") == 0;
+        t.lock = t.lock || strcmp(argv[i], "--lock") == 0;
         number(argv[i], "--exit-at-start", &t.exit_at_start);
         number(argv[i], "--exit-later", &t.exit_later);
         number(argv[i], "--emit", &t.emit_hz);

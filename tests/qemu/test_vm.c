@@ -359,16 +359,22 @@ Test(vm, drops_no_key_of_a_large_group) {
         return;
     open_vm(&b, usual);
     ready(&b);
+    /* Two bytes each: fourteen of them at once are more than the keyboard holds. */
+    static const uint8_t codes[] = {0x47, 0x48, 0x49, 0x4b, 0x4d, 0x4f, 0x50}; /* from KEY_HOME on */
     uint64_t keys = phys(&b, BOX(keys));
     for (uint32_t round = 0; round < 8; round++) {
         vmsig_input in[14];
         for (uint16_t i = 0; i < 14; i++)
-            in[i] = (vmsig_input){.type = VMSIG_INPUT_KEY, .code = (uint16_t)(KEY_1 + i / 2), .down = i % 2 == 0};
-        cr_expect_eq(input(&b, in, 14), VMSIG_OK);
+            in[i] = (vmsig_input){.type = VMSIG_INPUT_KEY, .code = (uint16_t)(KEY_HOME + i / 2), .down = i % 2 == 0};
+        vmsig_event cmd = rig_cmd(&b.r, VMSIG_CMD_INPUT, in, sizeof in);
+        rig_send(&b.r, &cmd);
     }
-    UNTIL(&b, phys(&b, BOX(keys)) >= keys + 8 * 14);
-    for (uint64_t i = 0; i < 8 * 14; i++)
-        cr_expect_eq(scancode(&b, keys + i), (KEY_1 + i % 14 / 2) | (i % 2 ? 0x80 : 0));
+    UNTIL(&b, rig_count(&b.r, VMSIG_EV_RESULT) == 8);
+    UNTIL(&b, phys(&b, BOX(keys)) >= keys + 8 * 28);
+    for (uint64_t i = 0; i < 8 * 14; i++) {
+        cr_expect_eq(scancode(&b, keys + 2 * i), 0xe0);
+        cr_expect_eq(scancode(&b, keys + 2 * i + 1), codes[i % 14 / 2] | (i % 2 ? 0x80 : 0));
+    }
     vmsig_input move[] = {{.type = VMSIG_INPUT_REL, .code = REL_X, .value = 5},
                           {.type = VMSIG_INPUT_BTN, .code = BTN_LEFT, .down = 1}};
     uint64_t mouse = phys(&b, BOX(mouse));

@@ -27,8 +27,8 @@
 #include "supervisor/cli/cli.h"
 #include "vmsig_client.h"
 
-#define BEATS     1000u    /* events of a round of latency */
-#define PERIOD_NS 200000u /* between two of them */
+#define BEATS     1000u
+#define PERIOD_NS 200000u  /* between two of them */
 #define EVENTS    1000000u /* of a round of throughput */
 #define WINDOW    49152u   /* of them may be under way: less than a gateway's window holds */
 #define STEP      4096u    /* of them are ordered at a time */
@@ -345,7 +345,7 @@ static void line(const bench_options *o, bench_series *s) {
 
 /* On two, the gateway has the most to do and the control the next most. */
 static const placement one_cpu = {"on one processor", "block", 0, 0, 0, 0};
-static const placement two_cpus = {"over two processors", "adaptive", 1, 1, 0, 1};
+static const placement two_cpus = {"over two processors", "adaptive", 0, 1, 0, 1};
 
 static bench_series line_hops = {.name = "floor: a line"};
 

@@ -54,7 +54,10 @@ static bool scan(const uint8_t *at, const uint8_t *end, uint64_t v[FIELDS], vmsi
     while (at < end) {
         unsigned number = *at >> 3;
         if ((*at & 0x87u) == 0 && number >= SEQ && number < FIELDS) {
-            at++;
+            if (++at < end && *at < 0x80) {
+                v[number] = *at++;
+                continue;
+            }
             if (!vmsig_varint_get(&at, end, &v[number]))
                 return false;
             continue;

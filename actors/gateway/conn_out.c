@@ -92,7 +92,9 @@ static int append_plain(vmsig_conn *c, const vmsig_event *ev) {
     if (more)
         memmove(at + 3, at + 2, len);
     at[0] = EVENT_TAG;
-    vmsig_varint_put(at + 1, len);
+    at[1] = (uint8_t)(more ? len | 0x80 : len);
+    if (more)
+        at[2] = (uint8_t)(len >> 7);
     c->used += 2 + more + len;
     return 1;
 }

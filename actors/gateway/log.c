@@ -16,14 +16,27 @@ void vmsig_log_open(vmsig_log *l, vmsig_log_meta *meta, uint8_t *bytes, uint64_t
     *l = (vmsig_log){.m = meta, .bytes = bytes, .cap = cap & ~7ull, .pin = UINT64_MAX};
     if (meta->next_place == 0)
         meta->next_place = 1;
+    l->round = meta->head - meta->head % l->cap;
 }
 
 uint64_t vmsig_log_need(const vmsig_event *ev) {
     return sizeof(vmsig_rec) + padded(ev->inln_len) + padded(ev->payload_len);
 }
 
+/* Where in the bytes a position lies: pos % cap, mostly without the division. */
+static uint64_t offset(const vmsig_log *l, uint64_t pos) {
+    uint64_t off = pos < l->round ? pos + l->cap - l->round : pos - l->round;
+    return off < l->cap ? off : pos % l->cap;
+}
+
 static vmsig_rec *rec_at(const vmsig_log *l, uint64_t pos) {
-    return (vmsig_rec *)(void *)(l->bytes + pos % l->cap);
+    return (vmsig_rec *)(void *)(l->bytes + offset(l, pos));
+}
+
+static void set_head(vmsig_log *l, uint64_t head) {
+    vmsig_store64_release(&l->m->head, head);
+    if (head - l->round >= l->cap)
+        l->round = head - head % l->cap;
 }
 
 const vmsig_rec *vmsig_log_at(const vmsig_log *l, uint64_t *pos) {
@@ -54,7 +67,7 @@ bool vmsig_log_make_room(vmsig_log *l, uint64_t need) {
 
 /* Where `bytes` in one piece go: writes the PAD that it takes. */
 static uint64_t place_for(vmsig_log *l, uint64_t bytes) {
-    uint64_t pos = l->m->head, left = l->cap - pos % l->cap;
+    uint64_t pos = l->m->head, left = l->cap - offset(l, pos);
     if (bytes <= left)
         return pos;
     vmsig_rec *pad = rec_at(l, pos);
@@ -77,7 +90,7 @@ uint64_t vmsig_log_put(vmsig_log *l, vmsig_tx *tx, uint64_t session, const vmsig
         memcpy(at + padded(ev->inln_len), ev->payload, ev->payload_len);
     vmsig_tx_save(tx, &l->m->head, sizeof l->m->head + sizeof l->m->next_place);
     l->m->next_place++;
-    vmsig_store64_release(&l->m->head, pos + bytes);
+    set_head(l, pos + bytes);
     return pos;
 }
 
@@ -88,7 +101,7 @@ uint64_t vmsig_log_copy(vmsig_log *l, uint64_t from) {
     vmsig_rec *r = rec_at(l, pos);
     memcpy(r, old, bytes);
     r->what = VMSIG_REC_COPY;
-    vmsig_store64_release(&l->m->head, pos + bytes);
+    set_head(l, pos + bytes);
     return pos;
 }
 

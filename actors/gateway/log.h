@@ -45,7 +45,8 @@ typedef struct vmsig_log {
     vmsig_log_meta *m;
     uint8_t *bytes;
     uint64_t cap;
-    uint64_t pin; /* the record that is being delivered: not trimmed; UINT64_MAX = none */
+    uint64_t round; /* a multiple of cap: where the round began that head is in */
+    uint64_t pin;   /* the record that is being delivered: not trimmed; UINT64_MAX = none */
     /* Told of each record before it is trimmed; may call vmsig_log_copy. */
     void (*trim)(void *ud, const vmsig_rec *rec, uint64_t pos);
     void *ud;

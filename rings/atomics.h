@@ -79,9 +79,16 @@ static inline void vmsig_store32_release(uint32_t *p, uint32_t v) {
     ck_pr_fence_load_store();
     ck_pr_store_32(p, v);
 }
-/* Stores before it are visible before loads after it: the one fence that x86 needs for Dekker. */
+/* Stores before it are visible before loads after it: the one fence that x86 needs for Dekker. There a locked operation
+ * on a line of one's own does it at a ninth of what mfence takes; it differs for non-temporal stores alone, of which
+ * there are none here. */
 static inline void vmsig_fence_full(void) {
+#if defined(__x86_64__)
+    uint64_t own = 0;
+    ck_pr_add_64(&own, 1);
+#else
     ck_pr_fence_memory();
+#endif
 }
 /* One breath of a spin loop. */
 static inline void vmsig_pause(void) {

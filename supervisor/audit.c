@@ -8,6 +8,7 @@
 #include <sodium.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -114,7 +115,12 @@ int vmsig_sup_audit_open(const char *log, vmsig_sup_sockets *to) {
     }
     to->audit = fd;
     to->seal = open_seal(log, is_empty(fd) && number == 0);
-    return to->seal < 0 ? to->seal : 0;
+    if (to->seal < 0)
+        return to->seal;
+    if (flock(to->seal, LOCK_EX | LOCK_NB) == 0) /* as long as anybody has that fd */
+        return 0;
+    vmsig_sup_say("%s: another topology that runs writes this audit log", log);
+    return -EBUSY;
 }
 
 int vmsig_sup_audit_prev(const vmsig_sup *s, size_t i) {

@@ -7,6 +7,7 @@
  * those again who had left. Everybody else is told of links that come and go, and of nothing more.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <libgen.h>
 #include <stdlib.h>
 #include <string.h>
@@ -158,6 +159,16 @@ static bool listens_anew(const vmsig_sup *s, const vmsig_topology *now, uint32_t
 }
 
 /* A socket that is in use is found out before anybody stops. */
+/* The same audit log under another socket: it goes on, with its lock. */
+static int keep_audit(const vmsig_sup *s, const vmsig_topology *topo, uint32_t i, vmsig_sup_sockets *to) {
+    const vmsig_topo_actor *b = &topo->actors[i];
+    if (i >= s->topo->actors_n || !b->audit || differ(s->topo->actors[i].audit, b->audit) || s->gateway[i].seal < 0)
+        return 0;
+    to->audit = fcntl(s->gateway[i].audit, F_DUPFD_CLOEXEC, 3);
+    to->seal = fcntl(s->gateway[i].seal, F_DUPFD_CLOEXEC, 3);
+    return to->audit < 0 || to->seal < 0 ? -EMFILE : 0;
+}
+
 static int listen_new(vmsig_sup *s, vmsig_conf_error *err) {
     vmsig_sup_change *c = &s->change;
     c->gateway = vmsig_sup_sockets_new();
@@ -166,7 +177,9 @@ static int listen_new(vmsig_sup *s, vmsig_conf_error *err) {
     for (uint32_t i = 0; i < c->topo->actors_n; i++) {
         if (!listens_anew(s, c->topo, i))
             continue;
-        int rc = vmsig_sup_listen_of(&c->topo->actors[i], &c->gateway[i]);
+        int rc = keep_audit(s, c->topo, i, &c->gateway[i]);
+        if (rc == 0)
+            rc = vmsig_sup_listen_of(&c->topo->actors[i], &c->gateway[i]);
         if (rc) {
             snprintf(err->text, sizeof err->text, "%s cannot have its socket or audit file: %s (the log says more)",
                      c->topo->actors[i].name, strerror(-rc));

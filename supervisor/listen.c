@@ -59,7 +59,7 @@ int vmsig_sup_listen_of(const vmsig_topo_actor *t, vmsig_sup_sockets *to) {
     to->listen = vmsig_sup_listen(t->socket, 0666); /* the grants say who may what */
     if (to->listen < 0)
         return to->listen;
-    return t->audit ? vmsig_sup_audit_open(t->audit, to) : 0;
+    return t->audit && to->audit < 0 ? vmsig_sup_audit_open(t->audit, to) : 0;
 }
 
 int vmsig_sup_listen_all(vmsig_sup *s) {

@@ -330,15 +330,26 @@ static int gateway_socket(const vmsig_topo_build *b, const vmsig_file_actor *f, 
     return 0;
 }
 
+static int gateway_audit(const vmsig_topo_build *b, const vmsig_file_actor *f, vmsig_topo_actor *a) {
+    if (!f->audit)
+        return 0;
+    a->audit = vmsig_topo_path(b->t, f->audit);
+    if (!a->audit)
+        return vmsig_topo_no_memory(b);
+    for (const vmsig_topo_actor *o = b->t->actors; o < a; o++)
+        if (o->audit && strcmp(o->audit, a->audit) == 0)
+            return vmsig_topo_fail(b, f->audit_mark, "audit: found the file of %s again, expected one of its own",
+                                   o->name);
+    return 0;
+}
+
 static int make_gateway(const vmsig_topo_build *b, const vmsig_file_actor *f, vmsig_topo_actor *a) {
     int err = endpoints_mask(b, f, &a->endpoint_mask);
     if (err == 0)
         err = gateway_socket(b, f, a);
     if (err == 0 && f->grants && !(a->grants = vmsig_topo_path(b->t, f->grants)))
         err = vmsig_topo_no_memory(b);
-    if (err == 0 && f->audit && !(a->audit = vmsig_topo_path(b->t, f->audit)))
-        err = vmsig_topo_no_memory(b);
-    return err;
+    return err < 0 ? err : gateway_audit(b, f, a);
 }
 
 static int make_actor(vmsig_topo_build *b, const vmsig_file_actor *f) {

@@ -224,6 +224,35 @@ def check_a_log_without_its_keys_is_not_gone_on_with(build):
         expect(verify(lab)[0] == VALID, "the sealing key alone will do")
 
 
+def check_a_log_has_one_writer(build):
+    with Lab(build) as lab:
+        begin(lab)
+        other = lab.start("other", lab.program("up", "lab.yaml", "--no-tap", "--name", "other"))
+        expect(other.wait(30) == 1, f"{other.returncode}")
+        expect("another topology" in lab.read("other.err"), lab.read("other.err"))
+        lab.end()
+        expect(verify(lab)[0] == VALID, "it is as it should be")
+
+
+def check_files_follow_each_other_while_all_are_killed(build):
+    with Lab(build) as lab:
+        begin(lab, SMALL)
+        for i in range(6):
+            lab.note_pids()
+            s = lab.status()
+            sender = lab.start("sender", lab.program("send", "--name", "lab", "0", "type", "x" * 60))
+            victim = s["pid"] if i % 2 else lab.actor("gate")["pid"]
+            until("a part more", lambda n=i: len([f for f in os.listdir(lab.dir) if f.startswith("audit.log.0")]) > n
+                  or sender.poll() is not None)
+            os.kill(victim, signal.SIGKILL)
+            sender.wait(30)
+            until("it is ready", lambda: lab.actor("gate")["state"] == "ready")
+        until("it takes commands", lambda: send(lab, "memwrite", "0x2000", "1:1").returncode == 0)
+        lab.end()
+        code, v = verify(lab)
+        expect(code == VALID and v["checkpoints_keyed"] == v["checkpoints"] > 0, f"{code}: {v}")
+
+
 def audit_state(lab):
     return lab.status()["controls"][0]["audit_error"]
 

@@ -289,6 +289,9 @@ Test(bad, gateways) {
               {TWO "  - {name: c, kind: context}\n  - {name: g, kind: gateway, endpoints: [v], socket: /s}\n"
                    "  - {name: h, kind: gateway, endpoints: [w], socket: /s}\n",
                "t.yaml:7:54: socket: found the path of g again, expected one of its own"},
+              {TWO "  - {name: c, kind: context}\n  - {name: g, kind: gateway, endpoints: [v], audit: a.log}\n"
+                   "  - {name: h, kind: gateway, endpoints: [w], audit: ./a.log}\n",
+               "t.yaml:7:53: audit: found the file of g again, expected one of its own"},
               {ENDPOINT "actors:\n  - {name: c, kind: context}\n  - {name: g, kind: gateway, grants: nix.yaml}\n",
                "t.yaml:5:38: grants: DIR/nix.yaml:1:1: found no file that can be read (No such file or directory), "
                "expected one"},

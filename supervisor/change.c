@@ -158,7 +158,6 @@ static bool listens_anew(const vmsig_sup *s, const vmsig_topology *now, uint32_t
     return a == NULL || a->kind != b->kind || differ(a->socket, b->socket) || differ(a->audit, b->audit);
 }
 
-/* A socket that is in use is found out before anybody stops. */
 /* The same audit log under another socket: it goes on, with its lock. */
 static int keep_audit(const vmsig_sup *s, const vmsig_topology *topo, uint32_t i, vmsig_sup_sockets *to) {
     const vmsig_topo_actor *b = &topo->actors[i];
@@ -169,6 +168,7 @@ static int keep_audit(const vmsig_sup *s, const vmsig_topology *topo, uint32_t i
     return to->audit < 0 || to->seal < 0 ? -EMFILE : 0;
 }
 
+/* A socket that is in use is found out before anybody stops. */
 static int listen_new(vmsig_sup *s, vmsig_conf_error *err) {
     vmsig_sup_change *c = &s->change;
     c->gateway = vmsig_sup_sockets_new();

@@ -234,6 +234,20 @@ def check_a_log_has_one_writer(build):
         expect(verify(lab)[0] == VALID, "it is as it should be")
 
 
+def check_a_gateway_that_moves_takes_its_log_along(build):
+    with Lab(build) as lab:
+        begin(lab)
+        send(lab, "key", "a")
+        lab.file("lab.yaml", AUDITED % ", socket: elsewhere.sock")
+        r = lab.vmsig("reload", "--name", "lab")
+        expect(r.returncode == 0, f"{r.returncode}: {r.stdout} {r.stderr}")
+        until("it takes commands there", lambda: send(lab, "memwrite", "0x2000", "1:1").returncode == 0)
+        lab.note_pids()
+        lab.end()
+        code, v = verify(lab)
+        expect(code == VALID and v["checkpoints_keyed"] == v["checkpoints"] > 0, f"{code}: {v}")
+
+
 def check_files_follow_each_other_while_all_are_killed(build):
     with Lab(build) as lab:
         begin(lab, SMALL)

@@ -80,9 +80,12 @@ static int receive(int sock, vmsig_frame *f, int flags) {
     f->len = 0;
     f->nfds = 0;
     ssize_t n;
-    do
+    bool reset = false, again;
+    do { /* a peer that ends with something unread is reported as reset once, before its last words */
         n = recvmsg(sock, &h, MSG_CMSG_CLOEXEC | MSG_DONTWAIT | flags);
-    while (n < 0 && errno == EINTR);
+        again = n < 0 && (errno == EINTR || (errno == ECONNRESET && !reset));
+        reset = again && errno == ECONNRESET;
+    } while (again);
     if (n < 0)
         return errno == ECONNRESET ? 0 : -errno;
     take_fds(&h, f);

@@ -1,6 +1,7 @@
 #include "supervisor/keeper/keeper.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -54,9 +55,12 @@ int vmsig_keeper_recv(int sock, vmsig_keeper_msg *m, void *blob, int *fds, int *
     struct msghdr msg = {.msg_iov = iov, .msg_iovlen = 2, .msg_control = &c, .msg_controllen = sizeof c};
     *nfds = 0;
     ssize_t n;
-    do
+    bool reset = false, again;
+    do { /* a peer that ends with something unread is reported as reset once, before its last words */
         n = recvmsg(sock, &msg, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
-    while (n < 0 && errno == EINTR);
+        again = n < 0 && (errno == EINTR || (errno == ECONNRESET && !reset));
+        reset = again && errno == ECONNRESET;
+    } while (again);
     if (n < 0)
         return errno == ECONNRESET ? 0 : -errno;
     if (n == 0)

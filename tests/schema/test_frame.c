@@ -53,6 +53,22 @@ static Vmsig__Pb__Hello hello(void) {
     return h;
 }
 
+Test(frame, the_last_words_of_a_peer_that_left_something_unread_arrive) {
+    Vmsig__Pb__Hello h = hello();
+    for (int peek = 0; peek < 2; peek++) {
+        connect_pair();
+        cr_assert_eq(vmsig_frame_send(peer[1], &h.base, NULL, 0), 0); /* what it does not read */
+        for (int i = 0; i < 3; i++)
+            cr_assert_eq(vmsig_frame_send(peer[0], &h.base, NULL, 0), 0);
+        close(peer[0]);
+        if (peek)
+            cr_expect_eq(vmsig_frame_peek(peer[1], &f), 1);
+        for (int i = 0; i < 3; i++)
+            cr_expect_eq(vmsig_frame_recv(peer[1], &f), 1, "word %d", i);
+        cr_expect_eq(vmsig_frame_recv(peer[1], &f), 0);
+    }
+}
+
 Test(frame, a_message_arrives_with_its_fds) {
     Vmsig__Pb__Hello h = hello();
     int null = open("/dev/null", O_RDONLY | O_CLOEXEC), fds[VMSIG_FRAME_FDS_MAX];

@@ -38,7 +38,8 @@ static void echo(vmsig_actor *a, const vmsig_event *ev, void *ud) {
     (void)ud;
     vmsig_event out = *ev;
     out.dir = VMSIG_DIR_UP;
-    out.kind = VMSIG_EV_SENSOR_FIRST;
+    if (out.kind != VMSIG_EV_LOST)
+        out.kind = VMSIG_EV_SENSOR_FIRST;
     out.endpoint = out.epoch = out.merged = out.source = 0;
     out.ts_ns = 0;
     out.corr = out.token = 0;
@@ -270,6 +271,19 @@ Test(actor, carries_payloads) {
         free(got.payload);
         free(ev.payload);
     }
+    kit_stop(&a);
+}
+
+Test(actor, news_of_a_loss_stay_the_bus_s) {
+    kit_actor a = kit_sensor();
+    kit_link in, out;
+    start_echo(&a, &in, &out);
+    vmsig_event ev = kit_event(VMSIG_EV_LOST, 5), got;
+    ev.source = VMSIG_SRC_SEAM;
+    kit_put(&in, &ev);
+    cr_assert_eq(kit_next(&out, &got), 1);
+    cr_expect_eq(got.kind, VMSIG_EV_LOST);
+    cr_expect_eq(got.source, VMSIG_SRC_SEAM);
     kit_stop(&a);
 }
 

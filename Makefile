@@ -130,11 +130,13 @@ $(BUILD)/lib/libbench.a: $(BENCH_OBJ)
 	@rm -f $@
 	$(call say,AR,$@)ar rcs $@ $^
 
-# Each program takes what it needs; only the benches' own has their library.
+# Each program takes what it needs; only the benches' own has their library. What plug-ins may call, vmsig-sensor has.
+WHOLE_LIB := -Wl,--whole-archive $(BUILD)/lib/libvmsig.a -Wl,--no-whole-archive
 define program
 $(BUILD)/bin/$(notdir $(1:_main.c=)): $(BUILD)/obj/$(1:.c=.o) $(if $(filter bench/%,$(1)),$(BUILD)/lib/libbench.a) $(BUILD)/lib/libsupervisor.a $(BUILD)/lib/libvmsig.a
 	@mkdir -p $$(@D)
-	$$(call say,LD,$$@)$$(CC) $$(LDFLAGS) -rdynamic -o $$@ $$(filter %.o %.a,$$^) $$(LIBS) -lpthread
+	$$(call say,LD,$$@)$$(CC) $$(LDFLAGS) -rdynamic -o $$@ $$(filter-out %/libvmsig.a,$$(filter %.o %.a,$$^)) \
+	  $(if $(filter %/vmsig-sensor_main.c,$(1)),$(WHOLE_LIB),$(BUILD)/lib/libvmsig.a) $$(LIBS) -lpthread
 endef
 $(foreach m,$(MAINS),$(eval $(call program,$(m))))
 

@@ -1,6 +1,7 @@
 /* A shared object as a sensor. */
 #include <dlfcn.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,8 +26,15 @@ static int run(plugin_open open_it, int argc, char **argv) {
     return vmsig_actor_run_source(ops, src);
 }
 
+/* A bare name is a file of this folder, too: dlopen would look for it among the system's libraries. */
+static void *load(const char *file) {
+    char path[PATH_MAX];
+    snprintf(path, sizeof(path), "%s%s", strchr(file, '/') ? "" : "./", file);
+    return dlopen(path, RTLD_NOW | RTLD_LOCAL);
+}
+
 int vmsig_sensor_plugin(int argc, char **argv) {
-    void *object = dlopen(argv[0], RTLD_NOW | RTLD_LOCAL);
+    void *object = load(argv[0]);
     if (!object) {
         fprintf(stderr, "vmsig-sensor: cannot load the plug-in: %s\n", dlerror());
         return EXIT_FAILURE;

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "vmsig_core.h"
+#include "vmsig_memctx.h"
 
 typedef struct taker {
     int (*emit)(void *token, vmsig_event *ev);
@@ -38,9 +39,10 @@ static int command(void *src, const vmsig_event *down) {
     return 0;
 }
 
-/* One event for each: the size of what the fd shows, or 0 for an invalidation. */
+/* One event for each: the size of what the fd shows, or 0 for an invalidation. That it can be loaded shows that the
+ * program has all of the library for it. */
 static int on_memctx(void *src, const vmsig_event *ev, int fd) {
-    (void)ev;
+    vmsig_memview_close(fd < 0 ? NULL : vmsig_memview_open(ev, fd));
     say(src, 71, 0, fd < 0 ? 0 : (uint64_t)lseek(fd, 0, SEEK_END), 0);
     return 0;
 }

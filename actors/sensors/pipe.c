@@ -13,10 +13,10 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "actors/sensors/lines.h"
 #include "actors/sensors/sensor.h"
 #include "vmsig_actor.h"
 
-#define LINE_KIND    64
 #define EXIT_NO_EXEC 127 /* as a shell has it */
 #define GRACE_MS     500 /* between SIGTERM and SIGKILL */
 
@@ -25,76 +25,18 @@ typedef struct pipe_sensor {
     const char *command;
     pid_t pid;
     int pidfd;
-    int out;  /* the command's output, -1 once it has ended */
-    bool cut; /* it was said that lines are cut */
-    size_t len;
-    char *line; /* VMSIG_PAYLOAD_MAX bytes: what has come of lines that are not complete */
+    int out; /* the command's output, -1 once it has ended */
+    vmsig_lines lines;
 } pipe_sensor;
 
 static void say(const pipe_sensor *s, const char *what, const char *why) {
     fprintf(stderr, "%s: %s %s%s\n", vmsig_actor_name(s->actor), s->command, what, why);
 }
 
-/* ---- lines ------------------------------------------------------------------------------------------- */
-
-static int emit(pipe_sensor *s, const char *text, size_t len) {
-    if (len <= VMSIG_INLINE_MAX)
-        return vmsig_actor_emit_bytes(s->actor, LINE_KIND, text, (uint32_t)len);
-    vmsig_event ev = {.kind = LINE_KIND, .payload = (void *)(uintptr_t)text, .payload_len = (uint32_t)len};
-    return vmsig_actor_emit(s->actor, &ev);
-}
-
-/* A line that is larger than the link's arena goes out in pieces. */
-static void emit_line(pipe_sensor *s, const char *text, size_t len) {
-    size_t piece = len;
-    for (;;) {
-        int err = emit(s, text, piece) < 0 ? errno : 0;
-        if (err == EMSGSIZE) {
-            if (!s->cut)
-                say(s, "wrote a line that is larger than the link's arena:", " such lines go out in pieces");
-            s->cut = true;
-            piece = (piece + 1) / 2;
-            continue;
-        }
-        if (err && err != EAGAIN) /* EAGAIN: told downstream as lost */
-            say(s, "wrote a line that could not be sent: ", strerror(err));
-        text += piece;
-        len -= piece;
-        if (len == 0)
-            return;
-        if (piece > len)
-            piece = len;
-    }
-}
-
-static void emit_lines(pipe_sensor *s) {
-    char *at = s->line, *end = s->line + s->len, *newline;
-    for (; (newline = memchr(at, '\n', (size_t)(end - at))); at = newline + 1)
-        emit_line(s, at, (size_t)(newline - at));
-    s->len = (size_t)(end - at);
-    memmove(s->line, at, s->len);
-}
-
-static void emit_rest(pipe_sensor *s) {
-    if (s->len)
-        emit_line(s, s->line, s->len);
-    s->len = 0;
-}
-
-/* Reads once: how much, 0 = the output has ended, -1 = nothing there now. */
-static ssize_t read_some(pipe_sensor *s) {
-    if (s->len == VMSIG_PAYLOAD_MAX)
-        emit_rest(s);
-    ssize_t n = read(s->out, s->line + s->len, VMSIG_PAYLOAD_MAX - s->len);
-    if (n > 0) {
-        s->len += (size_t)n;
-        emit_lines(s);
-    }
-    return n;
-}
+/* ---- its output -------------------------------------------------------------------------------------- */
 
 static void output_ended(pipe_sensor *s) {
-    emit_rest(s);
+    vmsig_lines_end(&s->lines);
     vmsig_actor_unwatch(s->actor, s->out);
     close(s->out);
     s->out = -1;
@@ -103,7 +45,7 @@ static void output_ended(pipe_sensor *s) {
 static void on_output(vmsig_actor *a, void *ud) {
     (void)a;
     pipe_sensor *s = ud;
-    ssize_t n = read_some(s);
+    ssize_t n = vmsig_lines_read(&s->lines, s->out);
     if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
         output_ended(s);
 }
@@ -129,7 +71,7 @@ static void on_end(vmsig_actor *a, void *ud) {
     if (waitpid(s->pid, &status, WNOHANG) != s->pid)
         return;
     s->pid = 0;
-    while (s->out >= 0 && read_some(s) > 0) {
+    while (s->out >= 0 && vmsig_lines_read(&s->lines, s->out) > 0) {
     }
     if (s->out >= 0)
         output_ended(s);
@@ -223,9 +165,8 @@ int vmsig_sensor_pipe(char **argv) {
     s.actor = vmsig_actor_open();
     if (!s.actor)
         return errno == ENOTCONN ? EX_USAGE : EXIT_FAILURE;
-    s.line = malloc(VMSIG_PAYLOAD_MAX);
     int code = EXIT_FAILURE;
-    if (s.line)
+    if (vmsig_lines_open(&s.lines, s.actor, s.command) == 0)
         code = run(&s, argv);
     else
         say(&s, "cannot be run: ", strerror(ENOMEM));
@@ -235,6 +176,6 @@ int vmsig_sensor_pipe(char **argv) {
         close(s.out);
     if (s.pidfd >= 0)
         close(s.pidfd);
-    free(s.line);
+    vmsig_lines_close(&s.lines);
     return code;
 }

@@ -10,7 +10,7 @@ MAILBOX = 0x300000
 CR3, KEYS, COMMAND, ARGUMENT, ECHO_IN, ECHO_OUT = (MAILBOX + 8 * i for i in (2, 4, 7, 8, 10, 11))
 WINDOW = 0xffff900000000000
 ECHO_OUT_IN_WINDOW = WINDOW + (ECHO_OUT - MAILBOX)
-RESET = 1
+RESET, SAY = 1, 8
 
 VM = """\
   - {{name: {name}, id: {id}, host: qemu, qemu: {{memory: 32M, accel: tcg, kernel: guest.elf{more}}}}}
@@ -212,6 +212,38 @@ def check_two_vms_at_once(build):
         expect(epoch_of(lab, 1) == epochs[1], "the other one's epoch moved too")
         expect(last_seen(lab, 1, 1) == 0x3002, "the other one's memory was written")
         qemu_of(lab, "one"), qemu_of(lab, "two")
+        lab.end()
+
+
+def said(lab):
+    """What the guest has written on its console. A larger body comes as payload; these are short."""
+    return [bytes.fromhex(e["body"]["hex"]).decode() for e in lab.events() if e["source_number"] == 10]
+
+
+def says(lab, value):
+    """Has the guest say a number until it is heard: what it says while nobody is connected is lost."""
+    until("an argument", lambda: write(lab, "vm", ARGUMENT, value) == "ok")
+    until(lambda: f"the guest says {value:x}: {said(lab)}",
+          lambda: write(lab, "vm", COMMAND, SAY) == "ok" and f"{value:016x}" in said(lab))
+
+
+def check_the_console_line_by_line(build):
+    lab, _ = start(build)
+    with lab:
+        name = os.path.basename(lab.dir)
+        lab.up(topology("vm", more=f", args: [-chardev, 'socket,id=con,path={name},abstract=on,server=on,wait=off', "
+                                   "-serial, 'chardev:con']") +
+               f"  - {{name: con, kind: sensor, exec: vmsig-sensor-serial, endpoint: vm, source: 10, args: ['@{name}']}}\n")
+        lab.tap()
+        booted(lab)
+        usable(lab, "vm", 0, 0x6001)
+        says(lab, 0x1234567890abcdef)
+        old = epoch_of(lab)
+        os.kill(qemu_of(lab, "vm"), signal.SIGKILL)
+        booted(lab, epoch=old)
+        usable(lab, "vm", 0, 0x6002)
+        says(lab, 0xfedcba0987654321)
+        qemu_of(lab, "vm")
         lab.end()
 
 

@@ -238,6 +238,33 @@ int vmsig_sup_restart(vmsig_sup *s, const char *name, vmsig_conf_error *err) {
     return -ENOENT;
 }
 
+static bool starts_after(const vmsig_topology *t, uint32_t index, uint32_t other) {
+    for (size_t i = 0; i < t->order_n; i++) {
+        if (t->order[i] == index)
+            return false;
+        if (t->order[i] == other)
+            return true;
+    }
+    return false;
+}
+
+void vmsig_sup_restart_group(vmsig_sup_actor *crashed) {
+    vmsig_sup *s = crashed->sup;
+    const vmsig_topo_actor *t = crashed->topo;
+    if (t->group == NULL || t->strategy == VMSIG_ONE_FOR_ONE)
+        return;
+    for (uint32_t i = 0; i < s->topo->actors_n; i++) {
+        vmsig_sup_actor *a = &s->actors[i];
+        if (a == crashed || a->topo->group == NULL || strcmp(a->topo->group, t->group) != 0 || !a->process || a->leave)
+            continue;
+        if (t->strategy == VMSIG_REST_FOR_ONE && !starts_after(s->topo, i, crashed->index))
+            continue;
+        vmsig_sup_say_of(a, "restarted with %s, of group %s", t->name, t->group);
+        s->change.under_way = true;
+        vmsig_sup_leave_now(a, VMSIG_SUP_FOLLOWS);
+    }
+}
+
 static int edit(vmsig_sup *s, char sign, const char *what, bool dry, vmsig_topo_change **plan, size_t *n,
                 vmsig_conf_error *err) {
     vmsig_sup_source src;
@@ -374,7 +401,7 @@ static void commit(vmsig_sup *s) {
         return;
     }
     for (size_t i = 0; i < s->topo->actors_n; i++)
-        if (s->actors[i].leave == VMSIG_SUP_RESTARTS)
+        if (s->actors[i].leave != VMSIG_SUP_STAYS && s->actors[i].leave != VMSIG_SUP_GOES)
             vmsig_sup_renew(&s->actors[i]);
     forget(s);
 }

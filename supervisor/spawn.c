@@ -238,6 +238,7 @@ static void crashed(vmsig_sup_actor *a, int status) {
     if (v == VMSIG_VERDICT_START) {
         bury(a, VMSIG_ACTOR_WAITING);
         say_restart(a, what, delay, nth);
+        vmsig_sup_restart_group(a);
         if (delay == 0)
             begin(a, 0);
         else
@@ -269,7 +270,8 @@ static void ask_to_stop(vmsig_sup_actor *a, int status) {
     vmsig_sup_set_state(a, VMSIG_ACTOR_STOPPING);
     arm(a, a->topo->stop_deadline_ns);
     vmsig_sup_shelve_actor(a);
-    if (a->leave == VMSIG_SUP_RESTARTS && (a->topo->kind == VMSIG_TOPO_CONTEXT || a->topo->kind == VMSIG_TOPO_GATEWAY))
+    if ((a->leave == VMSIG_SUP_RESTARTS || a->leave == VMSIG_SUP_FOLLOWS) &&
+        (a->topo->kind == VMSIG_TOPO_CONTEXT || a->topo->kind == VMSIG_TOPO_GATEWAY))
         kill_now(a);
     else
         vmsig_sup_send(a, &m, NULL, 0);
@@ -484,9 +486,10 @@ void vmsig_sup_leave_now(vmsig_sup_actor *a, vmsig_sup_leave leave) {
 }
 
 void vmsig_sup_renew(vmsig_sup_actor *a) {
+    if (a->leave != VMSIG_SUP_FOLLOWS)
+        a->restarts = (vmsig_restarts){.total = a->restarts.total};
     a->leave = VMSIG_SUP_STAYS;
     a->rests = a->begun = false;
-    a->restarts = (vmsig_restarts){.total = a->restarts.total};
     vmsig_sup_set_state(a, VMSIG_ACTOR_STOPPED);
     vmsig_sup_shelve_actor(a);
 }

@@ -48,6 +48,7 @@ typedef struct vmsig_sup_page {
 typedef enum vmsig_sup_leave {
     VMSIG_SUP_STAYS,
     VMSIG_SUP_RESTARTS, /* it is started again, perhaps as the next topology says */
+    VMSIG_SUP_FOLLOWS,  /* likewise, with another of its group; its limits go on */
     VMSIG_SUP_GOES      /* the next topology does not have it */
 } vmsig_sup_leave;
 
@@ -340,6 +341,8 @@ int vmsig_sup_unplug(vmsig_sup *s, const char *name, bool dry, vmsig_topo_change
 /* file NULL: the one it was started with. */
 int vmsig_sup_reload(vmsig_sup *s, const char *file, bool dry, vmsig_topo_change **plan, size_t *n,
                      vmsig_conf_error *err);
+/* A member of a group crashed and is restarted: others of it are, too. */
+void vmsig_sup_restart_group(vmsig_sup_actor *crashed);
 /* Goes on with a change when those who leave are gone. */
 void vmsig_sup_change_step(vmsig_sup *s);
 /* What a change, not made yet, had begun is undone: its supervisor died, or everything is to stop. */

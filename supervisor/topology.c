@@ -45,6 +45,7 @@ static void free_actor(vmsig_topo_actor *a) {
     free(a->exec);
     free(a->argv);
     free(a->user);
+    free(a->group);
     free(a->socket);
     free(a->grants);
     free(a->audit);

@@ -27,6 +27,13 @@ typedef enum vmsig_topo_restart {
     VMSIG_RESTART_TEMPORARY
 } vmsig_topo_restart;
 
+/* Who is restarted with a member of a group that crashed. */
+typedef enum vmsig_topo_strategy {
+    VMSIG_ONE_FOR_ONE,
+    VMSIG_REST_FOR_ONE, /* those that start after it */
+    VMSIG_ONE_FOR_ALL
+} vmsig_topo_strategy;
+
 typedef struct vmsig_topo_policy {
     uint8_t source, dir, prio;
     vmsig_timing timing;
@@ -61,7 +68,9 @@ typedef struct vmsig_topo_actor {
     uint32_t restarts_max; /* 0 = no limit */
     uint64_t window_ns;
     uint64_t ready_deadline_ns, stop_deadline_ns;
-    uint64_t soft_ns, hard_ns;     /* without progress, with a backlog; 0 = no limit */
+    uint64_t soft_ns, hard_ns; /* without progress, with a backlog; 0 = no limit */
+    char *group;               /* NULL = none */
+    vmsig_topo_strategy strategy;
     char *user;                    /* NULL = one of the range */
     char *socket, *grants, *audit; /* a gateway's, absolute; grants and audit may be NULL */
     char *grants_text;

@@ -53,6 +53,18 @@ static int check_user(const vmsig_topo_build *b, const vmsig_file_run *run) {
     return vmsig_topo_fail(b, run->user_mark, "user: found \"%.64s\", expected a user of this machine", run->user);
 }
 
+static int make_group(const vmsig_topo_build *b, const vmsig_file_run *run, vmsig_topo_actor *a) {
+    const vmsig_file_group *g = b->file->groups.items;
+    for (size_t i = 0; run->group && i < b->file->groups.n; i++)
+        if (strcmp(g[i].name, run->group) == 0) {
+            a->strategy = (vmsig_topo_strategy)g[i].strategy;
+            return copy(b, run->group, &a->group);
+        }
+    if (!run->group)
+        return 0;
+    return vmsig_topo_fail(b, run->group_mark, "group: found %s, expected the name of one of `groups:`", run->group);
+}
+
 /* key: what the program follows from where none is written. */
 static int make_run(vmsig_topo_build *b, const vmsig_file_run *run, const char *key, const char *exec,
                     vmsig_conf_mark at, vmsig_topo_actor *a) {
@@ -74,6 +86,8 @@ static int make_run(vmsig_topo_build *b, const vmsig_file_run *run, const char *
     int err = check_user(b, run);
     if (err == 0 && run->user)
         err = copy(b, run->user, &a->user);
+    if (err == 0)
+        err = make_group(b, run, a);
     if (err == 0)
         err = run->exec ? vmsig_topo_program(b, "exec", run->exec, run->exec_mark, &a->exec)
                         : vmsig_topo_program(b, key, exec, at, &a->exec);

@@ -118,6 +118,8 @@ static void compare_care(const vmsig_topo_actor *a, const vmsig_topo_actor *b, v
         because(c, "ready");
     if (a->stop_deadline_ns != b->stop_deadline_ns)
         because(c, "stop");
+    if (text_differs(a->group, b->group) || a->strategy != b->strategy)
+        because(c, "group");
     if (a->soft_ns != b->soft_ns)
         because(c, "soft");
     if (a->hard_ns != b->hard_ns)

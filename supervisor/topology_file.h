@@ -14,12 +14,12 @@ typedef struct vmsig_file_run {
     uint64_t cpu;
     int restart;
     uint64_t restarts, window, ready, stop, soft, hard;
-    char *user;
+    char *user, *group;
     vmsig_conf_list after;
     bool state_set;
     uint64_t state;
     vmsig_conf_list options; /* pairs */
-    vmsig_conf_mark exec_mark, after_mark, user_mark, options_mark;
+    vmsig_conf_mark exec_mark, after_mark, user_mark, options_mark, group_mark;
 } vmsig_file_run;
 
 typedef struct vmsig_file_stub {
@@ -77,11 +77,17 @@ typedef struct vmsig_file_link {
     vmsig_conf_mark from_mark, to_mark, dir_mark;
 } vmsig_file_link;
 
+typedef struct vmsig_file_group {
+    char *name;
+    int strategy;
+    vmsig_conf_mark name_mark;
+} vmsig_file_group;
+
 typedef struct vmsig_file_top {
     char *name;
     uint64_t uid_base, slots, arena;
     int limits;
-    vmsig_conf_maps endpoints, actors, links;
+    vmsig_conf_maps endpoints, actors, links, groups;
     vmsig_conf_mark name_mark;
 } vmsig_file_top;
 

@@ -58,6 +58,8 @@ const char *vmsig_file_accel_name(int accel) {
      .help = "How long it may make no progress while events wait for it, before that is told; 0 = for ever."},         \
     {KEY("hard", TIME), AT(T, run.hard), .max = 3600 * SECOND, .fallback = "30s",                                      \
      .help = "How long, before it is killed and restarted; 0 = for ever."},                                            \
+    {KEY("group", NAME), AT(T, run.group), MARK(T, run.group),                                                         \
+     .help = "One of `groups`: who is restarted when it crashes, besides it."},                                        \
     {KEY("user", STRING), AT(T, run.user), MARK(T, run.user),                                                          \
      .help = "The user that it runs as, when vmsig runs as root. Without: a uid of its own, from `uid_base` on."},     \
     {KEY("after", LIST), AT(T, run.after), MARK(T, run.after), .max = 64,                                              \
@@ -203,6 +205,16 @@ static const vmsig_conf_key plug_keys[] = {
 const vmsig_conf_table vmsig_plug_table = {"plug", "What `vmsig plug` takes, where it is more than one actor.",
                                            sizeof(vmsig_file_plug), plug_keys, COUNT(plug_keys)};
 
+static const char *const strategies[] = {"one_for_one", "rest_for_one", "one_for_all", NULL};
+static const vmsig_conf_key group_keys[] = {
+    {KEY("name", NAME), .required = true, AT(vmsig_file_group, name), MARK(vmsig_file_group, name),
+     .help = "What actors say in `group`."},
+    {KEY("strategy", CHOICE), AT(vmsig_file_group, strategy), .choices = strategies, .fallback = "one_for_all",
+     .help = "Who is restarted with a member that crashed: nobody; those that start after it; all."},
+};
+static const vmsig_conf_table group_table = {"groups", "Actors that are restarted together.", sizeof(vmsig_file_group),
+                                             group_keys, COUNT(group_keys)};
+
 static const vmsig_conf_key top_keys[] = {
     {KEY("name", NAME), AT(vmsig_file_top, name), MARK(vmsig_file_top, name),
      .help = "Of the run directory. Without: the file's name without its ending."},
@@ -218,6 +230,8 @@ static const vmsig_conf_key top_keys[] = {
      .sub = &endpoint_table, .help = "The VMs."},
     {KEY("actors", MAPS), .required = true, AT(vmsig_file_top, actors), .min = 1,
      .max = VMSIG_ACTORS_MAX - VMSIG_ENDPOINTS_MAX, .sub = &vmsig_actor_table, .help = "The processes around them."},
+    {KEY("groups", MAPS), AT(vmsig_file_top, groups), .max = 256, .sub = &group_table,
+     .help = "Actors that are restarted together."},
     {KEY("links", MAPS), AT(vmsig_file_top, links), .max = 4096, .sub = &vmsig_link_table,
      .help = "Sizes of links, and the links of a `kind: actor`."},
 };

@@ -262,6 +262,24 @@ def a_supervisor_that_dies_in_a_change(build):
         r.nothing_left()
 
 
+def groups_restart_together(build):
+    for strategy, follow in (("one_for_one", []), ("rest_for_one", ["beat"]), ("one_for_all", ["gate", "beat"])):
+        group = "groups: [{name: g, strategy: %s}]\nlimits: none\n" % strategy
+        member = "], group: g"
+        with running(build, group + chain(ctx=member, gate=member, beat=member)) as r:
+            before = pids(r)
+            flows(r, "gate")
+            os.kill(before["ctx"], signal.SIGKILL)
+            for name in ["ctx"] + follow:
+                r.wait_actor(name, lambda a: a["incarnation"] == 2 and a["state"] == "ready", "back")
+            untouched(r, before, "ctx", *follow)
+            check(r.actor("gate")["restarts"] == 0 and r.actor("ctx")["restarts"] == 1, "who crashed is counted")
+            flows(r, "gate")
+            ends(r)
+    with running(build, chain(ctx="], group: h")) as r:
+        check(r.exit_code() == 2 and "group: found h" in r.stderr(), r.stderr())
+
+
 def many_plugs_leave_nothing(build):
     with running(build, chain()) as r:
         pid = r.running()["pid"]
@@ -291,6 +309,7 @@ if __name__ == "__main__":
             a_ring_of_another_size,
             changes_outlive_the_supervisor,
             a_supervisor_that_dies_in_a_change,
+            groups_restart_together,
             many_plugs_leave_nothing,
         ],
         sys.argv[1],

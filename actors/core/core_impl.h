@@ -1,6 +1,7 @@
 /* core_impl.h: the inside of vmsig_core: what its files share.
  *
  *   core.c    life, controls, policies      sources.c   sources in and out, epochs, memctx
+ *   quiet.c   plain sources between two leases
  *   serve.c   controls in other processes
  *   pump.c    events up, commands down: between sources, the context and the gate
  *
@@ -39,12 +40,30 @@ typedef struct vmsig_core_control {
     struct vmsig_core_control *next;
 } vmsig_core_control;
 
+#define VMSIG_CORE_KEYS 0x300u /* evdev codes of keys and buttons */
+#define VMSIG_CORE_OPEN 64u    /* leased commands of an endpoint that sources have not answered yet */
+
+typedef struct vmsig_core_open {
+    const vmsig_core_source *by;
+    uint64_t corr;
+    uint32_t cls;
+} vmsig_core_open;
+
+/* quiet.c: what plain sources have under way, and what they hold down. */
+typedef struct vmsig_core_quiet {
+    uint64_t held[VMSIG_CORE_KEYS / 64], button[VMSIG_CORE_KEYS / 64];
+    vmsig_core_open open[VMSIG_CORE_OPEN];
+    uint32_t open_n;
+    vmsig_event fence[VMSIG_LEASE_CLASSES]; /* to be answered; corr 0 = none */
+} vmsig_core_quiet;
+
 typedef struct vmsig_core_endpoint {
     vmsig_epoch_page *epoch;
     uint32_t seen; /* epoch up to which EPOCH_END has been submitted; under epoch_lock */
     vmsig_core_source *host;
     int ram_fd; /* -1 = none */
     uint32_t ram_id;
+    vmsig_core_quiet quiet;
     vmsig_event memctx; /* the newest, with its payload; kind 0 = none */
 } vmsig_core_endpoint;
 
@@ -83,6 +102,18 @@ vmsig_core_source *vmsig_core_taker(vmsig_core *core, uint32_t endpoint, uint8_t
 void vmsig_core_pass_memctx(vmsig_core *core, const vmsig_event *ev);
 void vmsig_core_close_source(vmsig_core *core, vmsig_core_source *s);
 void vmsig_core_reap_sources(vmsig_core *core);
+
+/* quiet.c: sources that are no hosts, between two leases */
+/* A command that needs a lease may be handed over. */
+bool vmsig_core_quiet_room(const vmsig_core *core, uint32_t endpoint);
+/* It was; open: its RESULT is to come. */
+void vmsig_core_quiet_sent(const vmsig_core_source *s, const vmsig_event *cmd, uint32_t cls, bool open);
+void vmsig_core_quiet_result(vmsig_core *core, const vmsig_event *result);
+/* The gate's FENCE. */
+void vmsig_core_quiet_ask(vmsig_core *core, const vmsig_event *cmd);
+/* The source has ended; the endpoint's epoch moves. */
+void vmsig_core_quiet_gone(const vmsig_core_source *s);
+void vmsig_core_quiet_epoch(vmsig_core *core, uint32_t endpoint);
 
 /* serve.c: socket controls, where there are any */
 void vmsig_core_serve(vmsig_core *core);

@@ -16,6 +16,8 @@ static bool event_up(vmsig_core *core, const vmsig_event *ev) {
     int rc = vmsig_gate_take(core->gate, CONTEXT_LINK, ev->seq, ev);
     if (rc == -EAGAIN)
         return false;
+    if (ev->kind == VMSIG_EV_RESULT)
+        vmsig_core_quiet_result(core, ev);
     if (ev->kind == VMSIG_EV_MEMCTX || ev->kind == VMSIG_EV_MEMCTX_INVALID)
         vmsig_core_pass_memctx(core, ev);
     return true;
@@ -58,6 +60,10 @@ static vmsig_status gate_for(const vmsig_core *core, const vmsig_event *cmd) {
 
 static void to_source(vmsig_core *core, vmsig_core_source *s, const vmsig_event *cmd) {
     vmsig_status status = gate_for(core, cmd);
+    const vmsig_need *need = vmsig_need_of(cmd);
+    uint32_t cls = need ? need->cls : VMSIG_NO_LEASE;
+    if (status == VMSIG_OK && cls != VMSIG_NO_LEASE && !vmsig_core_quiet_room(core, cmd->endpoint))
+        status = VMSIG_UNAVAILABLE;
     if (status != VMSIG_OK) {
         vmsig_core_answer(core, cmd, status, 0);
         return;
@@ -67,17 +73,21 @@ static void to_source(vmsig_core *core, vmsig_core_source *s, const vmsig_event 
     int rc = s->ops->command(s->src, cmd);
     bool answered = vmsig_load64(&s->answering) == 0 && cmd->corr != 0;
     vmsig_store64(&s->answering, 0);
+    if (rc >= 0)
+        vmsig_core_quiet_sent(s, cmd, cls, rc > 0 && !answered);
     if (rc < 0)
         vmsig_core_answer(core, cmd, vmsig_refusal(errno), 0);
     else if (rc == 0 && !answered)
         vmsig_core_answer(core, cmd, VMSIG_OK, 0);
 }
 
-/* true = done with it. Nobody to fence means that nothing is under way. */
+/* true = done with it. */
 static bool command_down(vmsig_core *core, const vmsig_event *cmd) {
     vmsig_core_source *s = vmsig_core_taker(core, cmd->endpoint, cmd->kind);
-    if (!s)
-        vmsig_core_answer(core, cmd, cmd->kind == VMSIG_CMD_LEASE ? VMSIG_OK : VMSIG_UNAVAILABLE, 0);
+    if (!s && cmd->kind == VMSIG_CMD_LEASE)
+        vmsig_core_quiet_ask(core, cmd);
+    else if (!s)
+        vmsig_core_answer(core, cmd, VMSIG_UNAVAILABLE, 0);
     else if (s == core->endpoint[cmd->endpoint].host)
         return s->ops->command(s->src, cmd) >= 0;
     else

@@ -175,6 +175,7 @@ int vmsig_core_bump_epoch(vmsig_core *core, uint32_t endpoint) {
         vmsig_host_epoch_ended(e->host->src);
         return 0;
     }
+    vmsig_core_quiet_epoch(core, endpoint);
     vmsig_epoch_advance(e->epoch);
     return submit_invalid(core, endpoint) < 0 ? -1 : 0;
 }
@@ -247,6 +248,7 @@ void vmsig_core_close_source(vmsig_core *core, vmsig_core_source *s) {
         return;
     host_gone(core, s);
     s->ended = true;
+    vmsig_core_quiet_gone(s);
     if (s->fd >= 0)
         vmsig_loop_remove(core->loop, s->fd);
     if (s->ops->set_emit_up)

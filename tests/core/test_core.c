@@ -482,6 +482,41 @@ Test(sources, commands_find_who_takes_them_and_are_answered_once) {
     vmsig_core_free(core);
 }
 
+/* A source that is no host: its effects are waited for, its keys let go, before another has the lease. */
+Test(sources, a_lease_passes_on_only_when_a_plain_source_is_quiet_and_neutral) {
+    plain p = {.info = {VMSIG_SRC_INPUT, 0, 1}, .answer = 1};
+    vmsig_core *core = vmsig_core_new();
+    cr_assert_geq(vmsig_core_add_source(core, &plain_ops, &p), 0);
+    eye a, b;
+    attach(core, &a, VMSIG_CAP_ALL, 1, 1);
+    attach(core, &b, VMSIG_CAP_ALL, 1, 2);
+    cr_assert_eq(lease(core, &a, VMSIG_LEASE_ACQUIRE, VMSIG_LEASE_INPUT, 0), VMSIG_OK);
+    vmsig_input in = {.type = VMSIG_INPUT_KEY, .down = 1, .code = KEY_A};
+    vmsig_event cmd = {.kind = VMSIG_CMD_INPUT, .corr = ++a.corr, .token = a.token, .inln_len = sizeof in};
+    memcpy(cmd.inln, &in, sizeof in);
+    cr_assert_eq(vmsig_inproc_send(a.ctl, &cmd), 0);
+    UNTIL(core, p.commands == 1);
+    vmsig_event pressed = p.got;
+    vmsig_lease l = {.op = VMSIG_LEASE_ACQUIRE, .cls = VMSIG_LEASE_INPUT, .ttl_ms = 60000};
+    cmd = (vmsig_event){.kind = VMSIG_CMD_LEASE, .corr = ++b.corr, .inln_len = sizeof l};
+    memcpy(cmd.inln, &l, sizeof l);
+    cr_assert_eq(vmsig_inproc_send(b.ctl, &cmd), 0);
+    for (int i = 0; i < 5; i++)
+        vmsig_core_step(core, 0);
+    cr_expect_eq(status_of(&b, b.corr, NULL), -1, "granted while an effect is under way");
+    cr_expect_eq(p.commands, 1);
+    vmsig_result r = {.status = VMSIG_OK};
+    vmsig_event done = {.kind = VMSIG_EV_RESULT, .corr = pressed.corr, .inln_len = sizeof r};
+    memcpy(done.inln, &r, sizeof r);
+    cr_assert_geq(p.emit(p.token, &done), 0);
+    UNTIL(core, status_of(&b, b.corr, NULL) >= 0);
+    cr_expect_eq(status_of(&b, b.corr, NULL), VMSIG_OK);
+    cr_assert_eq(p.commands, 2, "the key was let go");
+    memcpy(&in, p.got.inln, sizeof in);
+    cr_expect(in.code == KEY_A && in.down == 0);
+    vmsig_core_free(core);
+}
+
 Test(sources, a_source_that_has_ended_is_closed_and_the_rest_goes_on) {
     vmsig_core *core = vmsig_core_new();
     eye e;

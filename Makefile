@@ -169,6 +169,23 @@ $(GUEST): $(GUEST_SRC)
 	   -o $(@D)/guest64.elf $(@D)/start.o $(@D)/guest.o
 	objcopy -I elf64-x86-64 -O elf32-i386 $(@D)/guest64.elf $@
 
+# ---- ARMED: a sensor and an input library of one's own, linked in ------------------------------------------
+# Each is an object or an archive that exports vmsig_plugin_open (vmsig_core.h).
+#   make armed ARMED_SENSOR=LIBRARY ARMED_INPUT=LIBRARY
+ARMED_SENSOR ?=
+ARMED_INPUT  ?=
+.PHONY: armed $(BUILD)/armed/sensor.a $(BUILD)/armed/input.a
+armed: $(BUILD)/armed/prog_armed
+
+# both export the same name
+$(BUILD)/armed/sensor.a $(BUILD)/armed/input.a: $(BUILD)/armed/%.a:
+	@mkdir -p $(@D)
+	$(if $(and $(ARMED_SENSOR),$(ARMED_INPUT)),,$(error make armed takes ARMED_SENSOR=LIBRARY and ARMED_INPUT=LIBRARY))
+	objcopy --redefine-sym vmsig_plugin_open=vmsig_armed_$*_open $(if $(filter sensor,$*),$(ARMED_SENSOR),$(ARMED_INPUT)) $@
+
+$(BUILD)/armed/prog_armed: tests/armed/prog_armed.c $(BUILD)/armed/sensor.a $(BUILD)/armed/input.a $(BUILD)/lib/libvmsig.a
+	$(CC) -DARMED -Iinclude -D_GNU_SOURCE $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS) -lpthread
+
 # ---- fuzzing: ten seconds each in `make check`, FUZZ_TIME here ------------------------------------------
 FUZZERS  := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_SRC := $(wildcard schema/*.c supervisor/topology*.c supervisor/client/run_dir.c actors/memctx/memctx.c)

@@ -127,6 +127,10 @@ static int put_on_all(vmsig_actor *a, const vmsig_event *ev) {
 }
 
 int vmsig_actor_emit(vmsig_actor *a, vmsig_event *ev) {
+    if (!a || !ev) {
+        errno = EINVAL;
+        return -1;
+    }
     fill_in(a, ev);
     bool nameless = ev->source == VMSIG_SRC_SEAM && ev->kind >= VMSIG_EV_SENSOR_FIRST; /* the bus has no such events */
     int err = ev->endpoint >= VMSIG_ENDPOINTS_MAX || nameless ? -EINVAL : put_on_all(a, ev);

@@ -25,6 +25,6 @@ size_t vmsig_spelling_distance(const char *a, const char *b) {
 }
 
 size_t vmsig_spelling_limit(const char *text) {
-    size_t half = strlen(text) / 2;
-    return half < 3 ? half : 3; /* more wrong letters are another word */
+    size_t half = (strlen(text) + 1) / 2;
+    return half < 2 ? half : strlen(text) < 6 ? 2 : 3; /* more wrong letters are another word */
 }

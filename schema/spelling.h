@@ -8,7 +8,8 @@
  * longer than 63 bytes. Levenshtein distance by rows (R. Wagner, M. Fischer, 1974). */
 size_t vmsig_spelling_distance(const char *a, const char *b);
 
-/* How far a name may be from `text` to be suggested for it: about half its letters, at most 3. */
+/* How far a name may be from `text` to be suggested for it: about half its letters, at most 3; of three letters two,
+ * for that is what two in the wrong order count. */
 size_t vmsig_spelling_limit(const char *text);
 
 #endif

@@ -36,6 +36,7 @@
 #define LINE_ASKS 100000u
 #define START_MS  15000
 #define STALL_MS  10000 /* without an event */
+#define LOOK_MS   100   /* between two looks at the keeper and at signals */
 
 /* Which processor each of them is on: 0 or 1 of --cpus. */
 typedef struct placement {
@@ -45,6 +46,7 @@ typedef struct placement {
 
 typedef struct chain {
     const placement *at;
+    struct chain *other; /* that may be up at the same time */
     vmsig_child keeper;
     vmsig_client *client;
     char dir[64];
@@ -171,6 +173,8 @@ static void show_log(const chain *c) {
 static void fail(chain *c, const char *what) {
     show_log(c);
     stop(c);
+    if (c->other->client != NULL)
+        stop(c->other);
     bench_fail("the chain %s: %s", c->at->name, what);
 }
 
@@ -226,19 +230,21 @@ static void connect_to(chain *c) {
 }
 
 static void receive(chain *c) {
-    uint64_t got = c->got, since = now_ns();
+    uint64_t got = c->got, since = now_ns(), looked = since;
     while (c->got < c->want) {
-        if (vmsig_client_step(c->client, 100) < 0)
+        if (vmsig_client_step(c->client, LOOK_MS) < 0)
             fail(c, vmsig_client_error(c->client));
         if (c->lost > 0)
             fail(c, "events were lost");
-        if (c->got != got) {
-            got = c->got;
-            since = now_ns();
+        uint64_t now = now_ns();
+        if (c->got != got)
+            since = now;
+        got = c->got;
+        if (now - looked < LOOK_MS * 1000000ull)
             continue;
-        }
+        looked = now;
         look_at_keeper(c);
-        if (now_ns() - since > STALL_MS * 1000000ull)
+        if (now - since > STALL_MS * 1000000ull)
             fail(c, "no event came any more");
     }
 }
@@ -376,7 +382,9 @@ void bench_chain(const bench_options *o) {
                           {.name = "chain, 2 cpus"},
                           {.name = "chain, 2 cpus, from schedule"},
                           {.name = "chain at full load, 2 cpus"}};
-    static chain on_one = {.at = &one_cpu}, on_two = {.at = &two_cpus};
+    static chain on_one, on_two;
+    on_one = (chain){.at = &one_cpu, .other = &on_two};
+    on_two = (chain){.at = &two_cpus, .other = &on_one};
     bool spread = o->cpu[0] != o->cpu[1];
     sigset_t mask;
     sigprocmask(SIG_SETMASK, NULL, &mask);

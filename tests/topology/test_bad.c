@@ -43,11 +43,11 @@ Test(bad, keys) {
         {BASE "  - {name: s, kind: sensor, pol: block}\n",
          "t.yaml:6:29: actors: found the unknown key \"pol\", expected poll"},
         {BASE "frobnicate: 1\n", "t.yaml:6:1: topology: found the unknown key \"frobnicate\", expected one of name, "
-                                 "uid_base, limits, slots, arena, endpoints, actors, links"},
+                                 "uid_base, limits, slots, arena, endpoints, actors, groups, links"},
         {BASE "\"\": 1\n", "t.yaml:6:1: topology: found the unknown key nothing, expected one of name, uid_base, "
-                           "limits, slots, arena, endpoints, actors, links"},
+                           "limits, slots, arena, endpoints, actors, groups, links"},
         {BASE "[a]: 1\n", "t.yaml:6:1: topology: found the unknown key a list, expected one of name, uid_base, limits, "
-                          "slots, arena, endpoints, actors, links"},
+                          "slots, arena, endpoints, actors, groups, links"},
         {BASE "slots: 8\nname: a\nslots: 8\n",
          "t.yaml:8:1: slots: found the key again, expected it once (it is on line 6, too)"},
         {ACTORS, "t.yaml:1:1: topology: found no endpoints, expected a list of maps"},

@@ -213,6 +213,32 @@ Test(format, an_inserted_record_is_tampering) {
     log_free(d);
 }
 
+/* One checkpoint was taken out, and all behind it chained anew: no key is needed to see that. */
+Test(format, a_checkpoint_that_was_taken_out_is_missed) {
+    for (uint64_t second = 1; second <= 2; second++) {
+        uint8_t bytes[4 * VMSIG_AUDIT_STORED_MAX], mac[VMSIG_AUDIT_HASH] = {0};
+        vmsig_audit_chain chain = {0};
+        vmsig_audit_check c = {0};
+        Vmsig__Pb__AuditHead h = VMSIG__PB__AUDIT_HEAD__INIT;
+        Vmsig__Pb__AuditCheckpoint p = VMSIG__PB__AUDIT_CHECKPOINT__INIT;
+        Vmsig__Pb__AuditEntry e = VMSIG__PB__AUDIT_ENTRY__INIT;
+        h.version = VMSIG_AUDIT_VERSION;
+        h.segment = 1;
+        e.m_case = VMSIG__PB__AUDIT_ENTRY__M_HEAD;
+        e.head = &h;
+        size_t len = vmsig_audit_store(&chain, &e, bytes);
+        e.m_case = VMSIG__PB__AUDIT_ENTRY__M_CHECKPOINT;
+        e.checkpoint = &p;
+        p.mac.data = mac;
+        p.mac.len = sizeof mac;
+        len += vmsig_audit_store(&chain, &e, bytes + len);
+        p.generation = second;
+        len += vmsig_audit_store(&chain, &e, bytes + len);
+        vmsig_audit_check_segment(&c, "log", bytes, len);
+        cr_expect_eq(vmsig_audit_check_end(&c), second == 1 ? VMSIG_AUDIT_VALID : VMSIG_AUDIT_TAMPERED, "%s", c.why);
+    }
+}
+
 Test(format, a_key_and_an_anchor_as_text) {
     uint8_t key[VMSIG_AUDIT_KEY], back[VMSIG_AUDIT_KEY];
     char text[VMSIG_AUDIT_KEY_TEXT + 1];

@@ -129,6 +129,22 @@ Test(writer, a_torn_tail_of_any_length_is_cut_off_and_noted) {
     log_free(d);
 }
 
+Test(writer, space_that_was_never_written_is_cut_off) {
+    log_dir *d = log_new();
+    log_open(d);
+    log_write(d, 0, 10);
+    log_close(d);
+    struct stat st;
+    cr_assert_eq(fstat(d->file[0], &st), 0);
+    cr_assert_eq(ftruncate(d->file[0], st.st_size + 4000), 0);
+    log_open(d);
+    log_close(d);
+    vmsig_audit_check c;
+    cr_expect_eq(log_verify(d, &c), VMSIG_AUDIT_VALID, "%s", c.why);
+    cr_expect_eq(notes_of(d).torn, 4000);
+    log_free(d);
+}
+
 Test(writer, a_process_killed_while_it_writes_leaves_a_log_that_goes_on) {
     for (int round = 0; round < 20; round++) {
         log_dir *d = log_new();

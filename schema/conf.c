@@ -114,6 +114,7 @@ static int check_bytes(const char *file, const char *text, size_t len, vmsig_con
 /* ---- nodes --------------------------------------------------------------------------------------------------- */
 
 static int read_map(reader *r, const yaml_node_t *node, const vmsig_conf_table *table, void *out);
+static int read_new_map(reader *r, const yaml_node_t *node, const vmsig_conf_table *table, void *out);
 static void set_mark(const vmsig_conf_key *key, void *out, vmsig_conf_mark at);
 
 /* "a list", "a map", "\"text\"": what stands there. */
@@ -207,7 +208,7 @@ static int read_maps(reader *r, const yaml_node_t *node, const vmsig_conf_key *k
             return vmsig_conf_fail(r->err, r->file, mark_of(item->start_mark),
                                    "%s: found %s, expected a map, as in {key: value}", key->name, found(item, buf));
         maps->marks[maps->n] = mark_of(item->start_mark);
-        int err = read_map(r, item, key->sub, (char *)maps->items + maps->n++ * key->sub->item_bytes);
+        int err = read_new_map(r, item, key->sub, (char *)maps->items + maps->n++ * key->sub->item_bytes);
         if (err < 0)
             return err;
     }
@@ -291,9 +292,10 @@ static void drop_default(const vmsig_conf_key *key, void *out) {
     }
 }
 
+/* `out` holds the defaults: a map within it got them with the outer one. */
 static int read_map(reader *r, const yaml_node_t *node, const vmsig_conf_table *table, void *out) {
     uint32_t seen[64] = {0}; /* by key: the line it stands on */
-    int err = defaults(r->file, table, out, r->err);
+    int err = 0;
     for (const yaml_node_pair_t *p = node->data.mapping.pairs.start; err == 0 && p < node->data.mapping.pairs.top;
          p++) {
         const yaml_node_t *k = yaml_document_get_node(&r->doc, p->key);
@@ -319,6 +321,11 @@ static int read_map(reader *r, const yaml_node_t *node, const vmsig_conf_table *
     return err;
 }
 
+static int read_new_map(reader *r, const yaml_node_t *node, const vmsig_conf_table *table, void *out) {
+    int err = defaults(r->file, table, out, r->err);
+    return err < 0 ? err : read_map(r, node, table, out);
+}
+
 /* ---- the whole ---------------------------------------------------------------------------------------------------- */
 
 static int read_document(reader *r, const vmsig_conf_table *table, void *out) {
@@ -327,7 +334,7 @@ static int read_document(reader *r, const vmsig_conf_table *table, void *out) {
     if (root->type != YAML_MAPPING_NODE)
         return vmsig_conf_fail(r->err, r->file, mark_of(root->start_mark), "found %s, expected keys and values",
                                found(root, buf));
-    return read_map(r, root, table, out);
+    return read_new_map(r, root, table, out);
 }
 
 int vmsig_conf_parse(const char *file, const char *text, size_t len, const vmsig_conf_table *table, void *out,

@@ -25,6 +25,16 @@
 
 #define STEP_EVERY 97u /* prime: no loop of the op keeps step with it */
 
+/* In a successor, which is a process of its own: Criterion does not know it. */
+#define step_must(cond, ...)                                                                                           \
+    do {                                                                                                               \
+        if (!(cond)) {                                                                                                 \
+            fprintf(stderr, __VA_ARGS__);                                                                              \
+            fputc('\n', stderr);                                                                                       \
+            _exit(1);                                                                                                  \
+        }                                                                                                              \
+    } while (0)
+
 typedef struct step_mem {
     void *at;
     size_t len;

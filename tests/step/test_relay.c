@@ -71,20 +71,20 @@ static void command(scene *s) {
 static void take_number(scene *s, const vmsig_event *ev) {
     uint32_t n;
     memcpy(&n, ev->inln, sizeof n);
-    cr_assert_eq((uint64_t)n + 1 - ev->merged, s->next, "%u, of %u, came where %lu was expected", n, ev->merged,
-                 s->next);
+    step_must((uint64_t)n + 1 - ev->merged == s->next, "%u, of %u, came where %lu was expected", n, ev->merged,
+              s->next);
     for (uint32_t i = sizeof n; i < ev->inln_len; i++)
-        cr_assert_eq(ev->inln[i], (uint8_t)n, "the body of %u", n);
+        step_must(ev->inln[i] == (uint8_t)n, "the body of %u", n);
     for (uint32_t i = 0; i < ev->payload_len; i++)
-        cr_assert_eq(((const uint8_t *)ev->payload)[i], (uint8_t)n, "the payload of %u", n);
-    cr_assert_eq(ev->payload_len, n % 3 == 2 ? 300u : 0u);
+        step_must(((const uint8_t *)ev->payload)[i] == (uint8_t)n, "the payload of %u", n);
+    step_must(ev->payload_len == (n % 3 == 2 ? 300u : 0u), "the payload of %u is gone", n);
     s->next = (uint64_t)n + 1;
 }
 
 static void take_event(scene *s, const vmsig_event *ev) {
     vmsig_lost lost;
     if (ev->kind == VMSIG_EV_EPOCH_END) {
-        cr_assert_gt(ev->epoch, s->ended, "EPOCH_END(%u) came twice", ev->epoch);
+        step_must(ev->epoch > s->ended, "EPOCH_END(%u) came twice", ev->epoch);
         s->ended = ev->epoch;
         return;
     }
@@ -92,8 +92,8 @@ static void take_event(scene *s, const vmsig_event *ev) {
         s->answers[ev->corr]++;
         return;
     }
-    cr_assert(ev->epoch == 0 || ev->epoch > s->ended, "an event of epoch %u after its end", ev->epoch);
-    cr_assert_gt(ev->seq, s->last_seq, "seq %lu after %lu", ev->seq, s->last_seq);
+    step_must(ev->epoch == 0 || ev->epoch > s->ended, "an event of epoch %u after its end", ev->epoch);
+    step_must(ev->seq > s->last_seq, "seq %lu after %lu", ev->seq, s->last_seq);
     s->last_seq = ev->seq;
     if (ev->kind == VMSIG_EV_LOST) {
         memcpy(&lost, ev->inln, sizeof lost);
@@ -108,7 +108,7 @@ static void read_all(scene *s) {
         vmsig_ring_in *in = &s->w.outs[i].in;
         while (vmsig_ring_peek(in)) {
             vmsig_event ev;
-            cr_assert_eq(vmsig_ring_get_event(in, &ev), 0);
+            step_must(vmsig_ring_get_event(in, &ev) == 0, "an event that cannot be read");
             vmsig_ring_advance(in);
             if (i == 0)
                 take_event(s, &ev);
@@ -116,7 +116,7 @@ static void read_all(scene *s) {
                 s->effects[ev.corr]++;
             free(ev.payload);
         }
-        cr_assert_eq(in->poisoned, 0);
+        step_must(in->poisoned == 0, "the ring is poisoned");
         vmsig_ring_release(in);
     }
 }
@@ -156,11 +156,11 @@ static void succeed(void *ud) {
         read_all(s);
         s->w.clock += 200 * GAP; /* an epoch's end waits 100 ms at most */
     }
-    cr_assert_eq(s->next, s->sent + 1u, "%u events were published, and %lu came", s->sent, s->next - 1);
-    cr_assert_eq(s->ended, s->k->epoch ? 1u : 0u);
+    step_must(s->next == s->sent + 1u, "%u events were published, and %lu came", s->sent, s->next - 1);
+    step_must(s->ended == (s->k->epoch ? 1u : 0u), "EPOCH_END(%u) was the last", s->ended);
     for (uint32_t i = 1; i <= s->commands; i++)
-        cr_assert_eq(s->effects[i] + s->answers[i], 1u, "command %u: %u at the host, %u answers", i, s->effects[i],
-                     s->answers[i]);
+        step_must(s->effects[i] + s->answers[i] == 1u, "command %u: %u at the host, %u answers", i, s->effects[i],
+                  s->answers[i]);
 }
 
 static unsigned shared(const world *w, step_mem *m) {

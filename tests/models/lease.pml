@@ -7,13 +7,13 @@
  * Claims: no effect with token t starts after a token t' > t was granted; none of t is under way when t' is granted; a
  * token is granted once; a renewal succeeds only before the end of the term.
  *
- * Searches: TOKENS=5
- * Long searches: TOKENS=6
+ * Searches: DEATHS=2
+ * Long searches: DEATHS=2,TOKENS=6
  * Planted faults: NO_RAISE NO_QUIET NO_TOKEN RAISE_AFTER_ASK NO_FENCES_AT_START GRANT_BLINDLY
  *     TOKEN_FORGOTTEN LATE_RENEWAL EPOCH_UNSEEN
  */
 #ifndef DEATHS
-#define DEATHS 2 /* of the gateway */
+#define DEATHS 1 /* of the gateway */
 #endif
 #ifndef TOKENS
 #define TOKENS 5 /* as many are taken */
@@ -118,7 +118,7 @@ active proctype gateway() {
 start:
     skip;
 #ifdef TOKEN_FORGOTTEN
-    if :: deaths > 0 && next_token > 1 -> next_token-- :: else fi;
+    if :: deaths > 0 -> next_token = 1 :: else fi;
 #endif
 #ifndef NO_FENCES_AT_START
     set_fence();

@@ -1,6 +1,6 @@
 /* Input: a queue of groups, sent so that none is dropped by the guest's keyboard. Its controller holds 16 bytes, 8 keys
- * at two bytes, and drops the rest in silence: so no more than 8 keys are sent before the guest had a millisecond for
- * each. A group of more is sent in pieces. */
+ * at two bytes, and drops the rest in silence: so no more than 8 keys are sent before the guest had 4 milliseconds for
+ * each (a host that starves QEMU for longer than 8 keys' time can still lose some). A group of more is sent in pieces. */
 #include <errno.h>
 #include <string.h>
 
@@ -8,7 +8,7 @@
 #include "actors/hosts/qemu/qemu_i.h"
 
 #define KEYS_MAX 8u
-#define KEY_NS   (1 * VMSIG_QMP_MS) /* for the guest to read one */
+#define KEY_NS   (4 * VMSIG_QMP_MS) /* for the guest to read one */
 
 static bool takes_input(const vmsig_qemu *q) { /* a key wakes a guest that sleeps */
     return q->up && !q->resetting && (q->want == VMSIG_VM_RUNNING || q->want == VMSIG_VM_SUSPENDED);

@@ -174,49 +174,63 @@ void vmsig_sup_close_boot(vmsig_sup_actor *a) {
 
 /* ---- what a new incarnation is told --------------------------------------------------------------------- */
 
-static int send_boot(vmsig_sup_actor *a) {
+/* A Boot and all that it points to. */
+typedef struct boot_message {
+    Vmsig__Pb__Boot boot;
+    Vmsig__Pb__EndpointInfo endpoint[VMSIG_ENDPOINTS_MAX], *endpoints[VMSIG_ENDPOINTS_MAX];
+    Vmsig__Pb__Policy *policy, **policies;
+    Vmsig__Pb__Option *option, **options;
+    char owner[16];
+} boot_message;
+
+static void tell_itself(boot_message *m, const vmsig_sup_actor *a) {
     const vmsig_topo_actor *t = a->topo;
+    Vmsig__Pb__Boot *b = &m->boot;
+    b->version = 1;
+    b->layout = VMSIG_LAYOUT;
+    b->name = t->name;
+    b->kind = (Vmsig__Pb__ActorKind)t->kind;
+    b->index = a->index;
+    b->incarnation = a->incarnation;
+    b->lineage = a->sup->lineage;
+    b->has_poll = b->has_cpu = b->has_endpoint = b->has_source = b->has_memctx = b->has_epoch_base = 1;
+    b->poll = (Vmsig__Pb__PollMode)t->poll;
+    b->cpu = t->cpu;
+    b->endpoint = t->endpoint < 0 ? 0 : (uint32_t)t->endpoint;
+    b->source = t->source;
+    b->memctx = t->memctx;
+    b->epoch_base = a->epoch_next;
+    if (t->grants_text != NULL) {
+        b->has_grants = 1;
+        b->grants.data = (uint8_t *)t->grants_text;
+        b->grants.len = t->grants_len;
+    }
+}
+
+static void tell_endpoints(boot_message *m, const vmsig_sup_actor *a) {
     const vmsig_topology *topo = a->sup->topo;
-    Vmsig__Pb__Boot b = VMSIG__PB__BOOT__INIT;
-    Vmsig__Pb__ToActor m = VMSIG__PB__TO_ACTOR__INIT;
-    Vmsig__Pb__EndpointInfo ep[VMSIG_ENDPOINTS_MAX], *ep_list[VMSIG_ENDPOINTS_MAX];
-    Vmsig__Pb__Policy *policy = calloc(t->policies_n + 1, sizeof *policy), **policies = NULL;
-    Vmsig__Pb__Option *option = calloc(t->options_n + 2, sizeof *option), **options = NULL;
-    policies = calloc(t->policies_n + 1, sizeof *policies);
-    options = calloc(t->options_n + 2, sizeof *options);
-    int rc = -ENOMEM;
-    if (policy == NULL || option == NULL || policies == NULL || options == NULL)
-        goto out;
-    m.m_case = VMSIG__PB__TO_ACTOR__M_BOOT;
-    m.boot = &b;
-    b.version = 1;
-    b.layout = VMSIG_LAYOUT;
-    b.name = t->name;
-    b.kind = (Vmsig__Pb__ActorKind)t->kind;
-    b.index = a->index;
-    b.incarnation = a->incarnation;
-    b.lineage = a->sup->lineage;
-    b.has_poll = b.has_cpu = b.has_endpoint = b.has_source = b.has_memctx = b.has_epoch_base = 1;
-    b.poll = (Vmsig__Pb__PollMode)t->poll;
-    b.cpu = t->cpu;
-    b.endpoint = t->endpoint < 0 ? 0 : (uint32_t)t->endpoint;
-    b.source = t->source;
-    b.memctx = t->memctx;
-    b.epoch_base = a->epoch_next;
-    b.endpoints = ep_list;
+    m->boot.endpoints = m->endpoints;
     for (size_t i = 0; i < topo->endpoints_n; i++) {
         if (!vmsig_sup_serves(a, topo->endpoints[i].id))
             continue;
-        vmsig__pb__endpoint_info__init(&ep[b.n_endpoints]);
-        ep[b.n_endpoints].id = topo->endpoints[i].id;
-        ep[b.n_endpoints].name = topo->endpoints[i].name;
-        ep_list[b.n_endpoints] = &ep[b.n_endpoints];
-        b.n_endpoints++;
+        Vmsig__Pb__EndpointInfo *e = m->endpoints[m->boot.n_endpoints] = &m->endpoint[m->boot.n_endpoints];
+        vmsig__pb__endpoint_info__init(e);
+        e->id = topo->endpoints[i].id;
+        e->name = topo->endpoints[i].name;
+        m->boot.n_endpoints++;
     }
-    b.policies = policies;
-    for (b.n_policies = 0; b.n_policies < t->policies_n; b.n_policies++) {
-        const vmsig_topo_policy *from = &t->policies[b.n_policies];
-        Vmsig__Pb__Policy *p = policies[b.n_policies] = &policy[b.n_policies];
+}
+
+static int tell_policies(boot_message *m, const vmsig_topo_actor *t) {
+    m->policy = calloc(t->policies_n + 1, sizeof *m->policy);
+    m->policies = calloc(t->policies_n + 1, sizeof *m->policies);
+    if (m->policy == NULL || m->policies == NULL)
+        return -ENOMEM;
+    m->boot.policies = m->policies;
+    m->boot.n_policies = t->policies_n;
+    for (size_t i = 0; i < t->policies_n; i++) {
+        const vmsig_topo_policy *from = &t->policies[i];
+        Vmsig__Pb__Policy *p = m->policies[i] = &m->policy[i];
         vmsig__pb__policy__init(p);
         p->source = from->source;
         p->dir = from->dir;
@@ -227,33 +241,49 @@ static int send_boot(vmsig_sup_actor *a) {
         p->max_inflight = from->timing.max_inflight;
         p->drop_policy = from->timing.drop_policy;
     }
-    b.options = options;
-    for (b.n_options = 0; b.n_options < t->options_n; b.n_options++) {
-        Vmsig__Pb__Option *o = options[b.n_options] = &option[b.n_options];
-        vmsig__pb__option__init(o);
-        o->key = t->options[b.n_options].key;
-        o->value = t->options[b.n_options].value;
-    }
-    char owner[16];
+    return 0;
+}
+
+static void tell_option(boot_message *m, char *key, char *value) {
+    Vmsig__Pb__Option *o = m->options[m->boot.n_options] = &m->option[m->boot.n_options];
+    vmsig__pb__option__init(o);
+    o->key = key;
+    o->value = value;
+    m->boot.n_options++;
+}
+
+static int tell_options(boot_message *m, const vmsig_topo_actor *t) {
+    static char owner_key[] = "owner";
+    m->option = calloc(t->options_n + 1, sizeof *m->option);
+    m->options = calloc(t->options_n + 1, sizeof *m->options);
+    if (m->option == NULL || m->options == NULL)
+        return -ENOMEM;
+    m->boot.options = m->options;
+    for (size_t i = 0; i < t->options_n; i++)
+        tell_option(m, t->options[i].key, t->options[i].value);
     if (t->kind == VMSIG_TOPO_GATEWAY) { /* who runs vmsig */
-        Vmsig__Pb__Option *o = options[b.n_options] = &option[b.n_options];
-        vmsig__pb__option__init(o);
-        snprintf(owner, sizeof owner, "%u", (unsigned)getuid());
-        o->key = "owner";
-        o->value = owner;
-        b.n_options++;
+        snprintf(m->owner, sizeof m->owner, "%u", (unsigned)getuid());
+        tell_option(m, owner_key, m->owner);
     }
-    if (t->grants_text != NULL) {
-        b.has_grants = 1;
-        b.grants.data = (uint8_t *)t->grants_text;
-        b.grants.len = t->grants_len;
-    }
-    rc = vmsig_sup_send(a, &m, NULL, 0);
-out:
-    free(policy);
-    free(policies);
-    free(option);
-    free(options);
+    return 0;
+}
+
+static int send_boot(vmsig_sup_actor *a) {
+    boot_message m = {.boot = VMSIG__PB__BOOT__INIT};
+    Vmsig__Pb__ToActor to = VMSIG__PB__TO_ACTOR__INIT;
+    to.m_case = VMSIG__PB__TO_ACTOR__M_BOOT;
+    to.boot = &m.boot;
+    tell_itself(&m, a);
+    tell_endpoints(&m, a);
+    int rc = tell_policies(&m, a->topo);
+    if (rc == 0)
+        rc = tell_options(&m, a->topo);
+    if (rc == 0)
+        rc = vmsig_sup_send(a, &to, NULL, 0);
+    free(m.policy);
+    free(m.policies);
+    free(m.option);
+    free(m.options);
     return rc;
 }
 

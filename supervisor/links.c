@@ -8,6 +8,7 @@
 
 #include "rings/atomics.h"
 #include "rings/bell.h"
+#include "rings/numa.h"
 #include "rings/shm.h"
 #include "supervisor/supervisor.h"
 
@@ -159,12 +160,30 @@ static int tell_consumer_all(vmsig_sup *s, vmsig_sup_link *l) {
 
 /* ---- a start -------------------------------------------------------------------------------------------- */
 
+/* What a link is made of lies on the memory node of its consumer, where that is pinned to a processor. */
+static void place(const vmsig_sup *s, const vmsig_sup_link *l, int fd, size_t bytes) {
+    const vmsig_topo_actor *consumer = &s->topo->actors[l->topo->to];
+    void *map;
+    if (consumer->cpu < 0 || vmsig_numa_nodes() == 1)
+        return;
+    int rc = vmsig_shm_map_rw(fd, bytes, &map);
+    if (rc == 0) {
+        rc = vmsig_numa_place(map, bytes, vmsig_numa_node_of(consumer->cpu));
+        vmsig_shm_unmap(map, bytes);
+    }
+    if (rc < 0)
+        vmsig_sup_say("link %u: cannot put its memory near processor %d of %s: %s; it stays where it is", l->topo->id,
+                      consumer->cpu, consumer->name, strerror(-rc));
+}
+
 static int offer_ring(vmsig_sup_actor *a, vmsig_sup_link *l) {
     char name[64];
     snprintf(name, sizeof name, "vmsig ring %u.%u", l->topo->id, a->incarnation);
-    int fd = vmsig_shm_create(name, vmsig_ring_bytes(l->topo->slots, l->topo->arena_bytes));
+    size_t bytes = vmsig_ring_bytes(l->topo->slots, l->topo->arena_bytes);
+    int fd = vmsig_shm_create(name, bytes);
     if (fd < 0)
         return fd;
+    place(a->sup, l, fd, bytes);
     vmsig_sup_close(&l->next_ring.fd);
     l->next_ring = (vmsig_sup_ring){.fd = fd, .generation = a->incarnation};
     vmsig_sup_shelve_link(a->sup, l);
@@ -184,6 +203,7 @@ static int offer_reader(vmsig_sup_actor *a, vmsig_sup_link *l) {
     int fd = vmsig_shm_create(name, VMSIG_READER_BYTES);
     if (fd < 0)
         return fd;
+    place(a->sup, l, fd, VMSIG_READER_BYTES);
     vmsig_sup_close(&l->next_reader.fd);
     l->next_reader = (vmsig_sup_page){.fd = fd, .generation = a->incarnation};
     vmsig_sup_shelve_link(a->sup, l);

@@ -165,7 +165,7 @@ static void fill_protections(const vmsig_sup *s, answer *b) {
              bare ? " can be traced by its own user" : " can be traced by its own user, nor leaves a core file");
     protection(b, 2, "not dumpable", bare == NULL);
     snprintf(b->why[3], sizeof b->why[3], "%ld core%s, %d memory node%s%s", cores, cores == 1 ? "" : "s", nodes,
-             nodes == 1 ? "" : "s", nodes > 1 ? "" : ": nothing to place");
+             nodes == 1 ? "" : "s", nodes > 1 ? ": what a pinned actor reads lies near it" : ": nothing to place");
     protection(b, 3, "near memory", true);
     b->status.protections = b->protection_list;
     b->status.n_protections = PROTECTIONS_N;

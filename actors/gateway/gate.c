@@ -349,10 +349,9 @@ int vmsig_gate_take(vmsig_gate *g, uint16_t link, uint64_t position, const vmsig
 
 /* ---- results ------------------------------------------------------------------------------------------- */
 
-static void put_result(vmsig_gate *g, uint64_t session, uint64_t corr, uint32_t endpoint, vmsig_status status,
-                       uint64_t detail) {
-    vmsig_result r = {.status = (int32_t)status, .detail = detail};
-    vmsig_event ev = {.kind = VMSIG_EV_RESULT,
+void vmsig_gate_tell(vmsig_gate *g, uint64_t session, vmsig_kind kind, uint64_t corr, uint32_t endpoint,
+                     const void *body, uint32_t len) {
+    vmsig_event ev = {.kind = (uint8_t)kind,
                       .source = VMSIG_SRC_SEAM,
                       .prio = VMSIG_PRIO_HIGH,
                       .endpoint = endpoint,
@@ -360,9 +359,15 @@ static void put_result(vmsig_gate *g, uint64_t session, uint64_t corr, uint32_t 
                       .corr = corr,
                       .merged = 1,
                       .ts_ns = vmsig_gate_now(g),
-                      .inln_len = sizeof r};
-    memcpy(ev.inln, &r, sizeof r);
+                      .inln_len = len};
+    memcpy(ev.inln, body, len);
     vmsig_gate_put(g, session, &ev);
+}
+
+static void put_result(vmsig_gate *g, uint64_t session, uint64_t corr, uint32_t endpoint, vmsig_status status,
+                       uint64_t detail) {
+    vmsig_result r = {.status = (int32_t)status, .detail = detail};
+    vmsig_gate_tell(g, session, VMSIG_EV_RESULT, corr, endpoint, &r, sizeof r);
 }
 
 void vmsig_gate_answer(vmsig_gate *g, vmsig_inflight *e, vmsig_status status, uint64_t detail) {

@@ -130,6 +130,9 @@ int vmsig_gate_begin(vmsig_gate *g, uint64_t bytes);
 void vmsig_gate_commit(vmsig_gate *g);
 void vmsig_gate_rollback(vmsig_gate *g);
 void vmsig_gate_put(vmsig_gate *g, uint64_t session, const vmsig_event *ev);
+/* One of the gate's own to one session: a result, or the news of a lease. len: at most VMSIG_INLINE_MAX. */
+void vmsig_gate_tell(vmsig_gate *g, uint64_t session, vmsig_kind kind, uint64_t corr, uint32_t endpoint,
+                     const void *body, uint32_t len);
 void vmsig_gate_due(vmsig_gate *g, uint64_t when_ns);
 vmsig_session_rec *vmsig_gate_session_of(vmsig_gate *g, uint64_t id);
 vmsig_gate_control *vmsig_gate_control_of(vmsig_gate *g, uint64_t session);

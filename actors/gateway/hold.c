@@ -8,17 +8,7 @@
 /* ---- telling ------------------------------------------------------------------------------------------- */
 
 static void put_lease(vmsig_gate *g, uint64_t session, uint64_t corr, uint32_t endpoint, vmsig_lease_info info) {
-    vmsig_event ev = {.kind = VMSIG_EV_LEASE,
-                      .source = VMSIG_SRC_SEAM,
-                      .prio = VMSIG_PRIO_HIGH,
-                      .endpoint = endpoint,
-                      .epoch = vmsig_gate_epoch(g, endpoint),
-                      .corr = corr,
-                      .merged = 1,
-                      .ts_ns = vmsig_gate_now(g),
-                      .inln_len = sizeof info};
-    memcpy(ev.inln, &info, sizeof info);
-    vmsig_gate_put(g, session, &ev);
+    vmsig_gate_tell(g, session, VMSIG_EV_LEASE, corr, endpoint, &info, sizeof info);
 }
 
 static void audit(vmsig_gate *g, vmsig_audit_what what, uint32_t endpoint, uint32_t cls, uint32_t principal,

@@ -136,7 +136,7 @@ define program
 $(BUILD)/bin/$(notdir $(1:_main.c=)): $(BUILD)/obj/$(1:.c=.o) $(if $(filter bench/%,$(1)),$(BUILD)/lib/libbench.a) $(BUILD)/lib/libsupervisor.a $(BUILD)/lib/libvmsig.a
 	@mkdir -p $$(@D)
 	$$(call say,LD,$$@)$$(CC) $$(LDFLAGS) -rdynamic -o $$@ $$(filter-out %/libvmsig.a,$$(filter %.o %.a,$$^)) \
-	  $(if $(filter %/vmsig-sensor_main.c,$(1)),$(WHOLE_LIB),$(BUILD)/lib/libvmsig.a) $$(LIBS) -lpthread
+	  $(if $(filter %/vmsig-sensor_main.c,$(1)),$(WHOLE_LIB),$(BUILD)/lib/libvmsig.a) $$(LIBS) -lpthread $(if $(filter bench/%,$(1)),-lm)
 endef
 $(foreach m,$(MAINS),$(eval $(call program,$(m))))
 

@@ -19,7 +19,6 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "bench/bench.h"
@@ -55,12 +54,6 @@ typedef struct chain {
     uint64_t last_ns;                       /* when the last event came */
     bench_hist *from_event, *from_schedule; /* NULL = throughput */
 } chain;
-
-static uint64_t now_ns(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
 
 /* ---- a topology of its own ------------------------------------------------------------------------------- */
 
@@ -145,11 +138,11 @@ static int start_keeper(chain *c) {
 }
 
 static void stop(chain *c) {
-    uint64_t until = now_ns() + 20000000000u;
+    uint64_t until = bench_now_ns() + 20000000000u;
     vmsig_client_close(c->client);
     c->client = NULL;
     vmsig_child_stop(&c->keeper);
-    while (!c->keeper.ended && now_ns() < until) {
+    while (!c->keeper.ended && bench_now_ns() < until) {
         struct pollfd p = {.fd = c->keeper.signals, .events = POLLIN};
         poll(&p, 1, 100);
         vmsig_child_signals(&c->keeper);
@@ -209,7 +202,7 @@ static void on_event(void *user, const vmsig_event *ev) {
             order(c, STEP, 0);
         return;
     }
-    uint64_t now = now_ns();
+    uint64_t now = bench_now_ns();
     memcpy(&beat, ev->inln, sizeof beat);
     bench_hist_add(c->from_event, now - ev->ts_ns);
     bench_hist_add(c->from_schedule, now - beat.scheduled_ns);
@@ -218,11 +211,11 @@ static void on_event(void *user, const vmsig_event *ev) {
 static void connect_to(chain *c) {
     char path[PATH_MAX], err[256] = "";
     const vmsig_client_cfg cfg = {.name = "vmsig-bench", .user = c, .on_event = on_event};
-    uint64_t until = now_ns() + START_MS * 1000000ull;
+    uint64_t until = bench_now_ns() + START_MS * 1000000ull;
     path_of(c, "control.sock", path);
     while ((c->client = vmsig_client_open(path, &cfg, 1000, err, sizeof err)) == NULL) {
         struct pollfd p = {.fd = c->keeper.signals, .events = POLLIN};
-        if (now_ns() > until)
+        if (bench_now_ns() > until)
             fail(c, err);
         poll(&p, 1, 20);
         look_at_keeper(c);
@@ -230,13 +223,13 @@ static void connect_to(chain *c) {
 }
 
 static void receive(chain *c) {
-    uint64_t got = c->got, since = now_ns(), looked = since;
+    uint64_t got = c->got, since = bench_now_ns(), looked = since;
     while (c->got < c->want) {
         if (vmsig_client_step(c->client, LOOK_MS) < 0)
             fail(c, vmsig_client_error(c->client));
         if (c->lost > 0)
             fail(c, "events were lost");
-        uint64_t now = now_ns();
+        uint64_t now = bench_now_ns();
         if (c->got != got)
             since = now;
         got = c->got;
@@ -279,13 +272,13 @@ static void latency(const bench_options *o, chain *c, bench_series *event, bench
 }
 
 static void rate(const bench_options *o, chain *c, bench_series *s) {
-    uint64_t n = (EVENTS * (uint64_t)o->scale / 100 / STEP + 2) * STEP, begin = now_ns();
+    uint64_t n = (EVENTS * (uint64_t)o->scale / 100 / STEP + 2) * STEP, begin = bench_now_ns();
     bench_pin(o->cpu[c->at->control]);
     c->want = n;
     c->got = c->ordered = 0;
     order(c, n < WINDOW ? n : WINDOW, 0);
     receive(c);
-    s->rate[s->n++] = (double)n * 1e9 / (double)(now_ns() - begin);
+    bench_add_value(s, BENCH_RATE, (double)n * 1e9 / (double)(bench_now_ns() - begin));
 }
 
 /* ---- the floor: the bare hop ----------------------------------------------------------------------------- */
@@ -392,6 +385,7 @@ void bench_chain(const bench_options *o) {
     if (spread)
         start(o, &on_two);
     for (unsigned i = 0; i < o->rounds; i++) {
+        bench_progress(o, i);
         round_of(o, &on_one, 0, &one);
         if (spread)
             round_of(o, &on_two, 1, &two);
@@ -403,7 +397,7 @@ void bench_chain(const bench_options *o) {
         stop(&on_two);
     bench_pin(o->cpu[0]);
     sigprocmask(SIG_SETMASK, &mask, NULL);
-    bench_report_title(o, "sensor, context, gateway, control: one way, 24 bytes of body (medians of the rounds)");
+    bench_report_title(o, "sensor, context, gateway, control: one way, 24 bytes of body");
     if (spread)
         bench_report(o, &line_hops, NULL, 0);
     report(o, &one);

@@ -1,4 +1,3 @@
-#include <string.h>
 #include <time.h>
 
 #include "bench/bench.h"
@@ -11,7 +10,7 @@
 static double ns_per_tick = 1;
 static uint64_t cost, step;
 
-static uint64_t monotonic_ns(void) {
+uint64_t bench_now_ns(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
@@ -22,7 +21,7 @@ uint64_t bench_ticks(void) {
     unsigned cpu;
     return __rdtscp(&cpu);
 #else
-    return monotonic_ns();
+    return bench_now_ns();
 #endif
 }
 
@@ -36,58 +35,20 @@ void bench_clock_init(void) {
     }
     cost = least[0];
     step = least[1] < UINT64_MAX ? least[1] : 1;
-    uint64_t t0 = monotonic_ns(), c0 = bench_ticks(), t1;
-    while ((t1 = monotonic_ns()) - t0 < 20000000) {
+    uint64_t t0 = bench_now_ns(), c0 = bench_ticks(), t1;
+    while ((t1 = bench_now_ns()) - t0 < 20000000) {
     }
     ns_per_tick = (double)(t1 - t0) / (double)(bench_ticks() - c0);
 }
 
-double bench_clock_step_ns(void) {
-    return (double)step * ns_per_tick;
+uint64_t bench_clock_step(void) {
+    return step;
+}
+
+uint64_t bench_ticks_of(uint64_t ns) {
+    return (uint64_t)((double)ns / ns_per_tick);
 }
 
 double bench_ns(double ticks) {
     return ticks > (double)cost ? (ticks - (double)cost) * ns_per_tick : 0;
-}
-
-#define SUB_BITS 7u
-#define SUBS     (1u << SUB_BITS)
-
-static uint32_t bucket_of(uint64_t v) {
-    if (v < SUBS)
-        return (uint32_t)v;
-    uint32_t octave = 63u - (uint32_t)__builtin_clzll(v);
-    uint32_t b = (octave - SUB_BITS + 1) * SUBS + ((uint32_t)(v >> (octave - SUB_BITS)) & (SUBS - 1));
-    return b < BENCH_HIST_BUCKETS ? b : BENCH_HIST_BUCKETS - 1;
-}
-
-static uint64_t upper_edge(uint32_t bucket) {
-    if (bucket < SUBS)
-        return bucket;
-    return ((uint64_t)(SUBS + bucket % SUBS + 1) << (bucket / SUBS - 1)) - 1;
-}
-
-void bench_hist_reset(bench_hist *h) {
-    memset(h, 0, sizeof *h);
-}
-
-void bench_hist_add(bench_hist *h, uint64_t ticks) {
-    h->bucket[bucket_of(ticks)]++;
-    h->count++;
-    h->sum += ticks;
-    if (ticks > h->max)
-        h->max = ticks;
-}
-
-/* The clock goes in steps (10 ns on some virtual machines): within one the values are taken as spread evenly. */
-double bench_hist_quantile(const bench_hist *h, double q) {
-    const double rank = q * (double)h->count;
-    uint64_t below = 0;
-    for (uint32_t i = 0; i < BENCH_HIST_BUCKETS; i++) {
-        const uint32_t here = h->bucket[i];
-        if (here > 0 && (double)(below + here) >= rank)
-            return (double)upper_edge(i) + (double)step * ((rank - (double)below) / here - 0.5);
-        below += here;
-    }
-    return (double)h->max;
 }

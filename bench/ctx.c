@@ -2,7 +2,6 @@
  * memory that a queued event holds, measured from the outside as growth of the resident set. */
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "bench/bench.h"
@@ -20,12 +19,6 @@ typedef struct load {
     uint32_t i;
     bool mixed; /* 16 channels, three priorities; else one channel */
 } load;
-
-static uint64_t now_ns(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
 
 static double resident(void) {
     unsigned long size = 0, pages = 0;
@@ -82,16 +75,22 @@ static double measure(const bench_options *o, uint32_t depth, uint32_t gap_ns, d
     *bytes = (resident() - before) / depth;
     uint32_t n = (depth > 200000 ? depth : 200000) / 100 * o->scale;
     for (unsigned r = 0; r < o->rounds; r++) {
-        uint64_t t = now_ns();
+        uint64_t t = bench_now_ns();
         for (uint32_t i = 0; i < n; i++) {
             submit(&l);
             take(&l);
         }
-        double ns = (double)(now_ns() - t) / n;
+        double ns = (double)(bench_now_ns() - t) / n;
         best = ns < best ? ns : best;
     }
     vmsig_ctx_free(l.c);
     return best;
+}
+
+static void tell(const bench_options *o, const char *name, bench_unit unit, double value) {
+    bench_series s = {.name = name};
+    bench_add_value(&s, unit, value);
+    bench_report(o, &s, NULL, 0);
 }
 
 void bench_ctx(const bench_options *o) {
@@ -100,16 +99,11 @@ void bench_ctx(const bench_options *o) {
     double pass = measure(o, 1, 0, &bytes);
     double few = measure(o, FEW, 1, &bytes);
     double many = measure(o, MANY, 1, &bytes);
-    if (o->json) {
-        printf("{\"bench\":\"ctx\",\"pass_ns\":%.1f,\"paced_10k_ns\":%.1f,\"paced_1m_ns\":%.1f,"
-               "\"bytes_per_event\":%.1f}\n",
-               pass, few, many, bytes);
-        return;
-    }
-    bench_report_title(o, "ctx: submit + next in the transfer context");
-    printf("  pass-through                           %7.1f ns     goal %.0f\n", pass, GOAL_PASS);
-    printf("  paced, three priorities,    10 000     %7.1f ns     goal %.0f\n", few, GOAL_PACED);
-    printf("  paced, three priorities, 1 000 000     %7.1f ns     %.2f times that; goal %.1f\n", many, many / few,
-           GOAL_RATIO);
-    printf("  resident bytes per queued event        %7.1f        goal %.0f\n", bytes, GOAL_BYTES);
+    bench_report_title(o, "submit + next in the transfer context; the least of the rounds");
+    tell(o, "pass-through", BENCH_COST, pass);
+    tell(o, "paced, 3 classes,    10 000 queued", BENCH_COST, few);
+    tell(o, "paced, 3 classes, 1 000 000 queued", BENCH_COST, many);
+    tell(o, "a queued event, resident", BENCH_SIZE, bytes);
+    bench_note(o, "goals: %.0f ns, %.0f ns, %.1f times that (is %.2f), %.0f bytes", GOAL_PASS, GOAL_PACED, GOAL_RATIO,
+               many / few, GOAL_BYTES);
 }

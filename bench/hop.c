@@ -20,26 +20,6 @@
 
 /* ---- the floors ---------------------------------------------------------------------------------------- */
 
-void bench_line_ask(void *page, uint64_t n, bench_hist *h) {
-    uint64_t *there = page, *back = there + 512;
-    for (uint64_t i = 1; i <= n; i++) {
-        uint64_t t = bench_ticks();
-        vmsig_store64(there, i);
-        while (vmsig_load64(back) != i)
-            vmsig_pause();
-        bench_hist_add(h, bench_ticks() - t);
-    }
-}
-
-void bench_line_answer(void *page, uint64_t n) {
-    uint64_t *there = page, *back = there + 512;
-    for (uint64_t i = 1; i <= n; i++) {
-        while (vmsig_load64(there) != i)
-            vmsig_pause();
-        vmsig_store64(back, i);
-    }
-}
-
 /* A bare ring of lines whose first word is their turn: no room to look for, no bell, nobody to distrust. */
 typedef struct bare {
     vmsig_slot slot[2][SLOTS];
@@ -301,28 +281,12 @@ static void rate(const bench_options *o, hop *h, bench_series *s, void (*drain)(
     bench_add_rate(s, RUN, &hist);
 }
 
-static const char *distance(double ns) {
-    return ns < 35 ? "siblings" : ns < 130 ? "near" : "far";
-}
-
-static void report_machine(const bench_options *o, const bench_series *line) {
-    double before = line->latency[0].p50, after = line->latency[line->n - 1].p50;
-    if (o->json)
-        printf("{\"case\":\"machine\",\"cpus\":[%d,%d],\"line_ns_before\":%.1f,\"line_ns_after\":%.1f,\"distance\":"
-               "\"%s\",\"clock_step_ns\":%.1f}\n",
-               o->cpu[0], o->cpu[1], before, after, distance(after), bench_clock_step_ns());
-    else
-        printf(
-            "  processors %d and %d; a bare line moves in %.0f ns before (%s), %.0f ns after (%s); the clock steps by "
-            "%.0f ns\n",
-            o->cpu[0], o->cpu[1], before, distance(before), after, distance(after), bench_clock_step_ns());
-}
-
 static void bench_spin(const bench_options *o, hop *h) {
     static bench_series line = {.name = "floor: a line"}, slot = {.name = "floor: a bare slot"},
                         ring = {.name = "ring, spinning"}, bare_rate = {.name = "floor: bare slots"},
                         ones = {.name = "ring, one by one"}, turns = {.name = "ring, in turns of 32"};
     for (unsigned i = 0; i < o->rounds; i++) {
+        bench_progress(o, i);
         latency(o, h, &line, line_answer, line_ask, ASKS_SPIN, false);
         latency(o, h, &slot, bare_answer, bare_ask, ASKS_SPIN, false);
         latency(o, h, &ring, ring_answer, ring_ask, ASKS_SPIN, false);
@@ -330,8 +294,6 @@ static void bench_spin(const bench_options *o, hop *h) {
         rate(o, h, &ones, ring_drain, ring_fill, 1);
         rate(o, h, &turns, ring_drain, ring_fill, TURN);
     }
-    latency(o, h, &line, line_answer, line_ask, ASKS_SPIN, false);
-    report_machine(o, &line);
     bench_report(o, &line, NULL, 0);
     bench_report(o, &slot, (const bench_series *[]){&line}, 1);
     bench_report(o, &ring, (const bench_series *[]){&line, &slot}, 2);
@@ -352,10 +314,10 @@ static void bench_block(const bench_options *o, hop *h) {
 
 void bench_hop(const bench_options *o) {
     hop h = {.line = bench_shared(8192), .bare = bench_shared(sizeof(bare))};
-    bench_report_title(o, "one hop, one way, 64 bytes (medians of the rounds)");
+    bench_report_title(o, "one hop, two processes, one way, 64 bytes");
     if (o->cpu[0] != o->cpu[1])
         bench_spin(o, &h);
     else
-        fprintf(stderr, "vmsig-bench: one processor: what spins is left out\n");
+        bench_note(o, "one processor: what spins is left out");
     bench_block(o, &h);
 }

@@ -41,13 +41,17 @@ void *bench_shared(size_t bytes) {
     return p;
 }
 
-pid_t bench_fork(const bench_options *o, void (*fn)(void *arg), void *arg) {
+void bench_unshare(void *p, size_t bytes) {
+    munmap(p, bytes);
+}
+
+pid_t bench_fork_on(int cpu, void (*fn)(void *arg), void *arg) {
     fflush(NULL);
     pid_t parent = getpid(), pid = fork();
     if (pid < 0)
         bench_fail("no second process: %s", strerror(errno));
     if (pid > 0) {
-        pin(pid, o->cpu[1]); /* from here: this process may be about to spin where the new one would have to begin */
+        pin(pid, cpu); /* from here: this process may be about to spin where the new one would have to begin */
         return pid;
     }
     prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -56,6 +60,10 @@ pid_t bench_fork(const bench_options *o, void (*fn)(void *arg), void *arg) {
     alarm(600);
     fn(arg);
     _exit(0);
+}
+
+pid_t bench_fork(const bench_options *o, void (*fn)(void *arg), void *arg) {
+    return bench_fork_on(o->cpu[1], fn, arg);
 }
 
 void bench_join(pid_t pid) {

@@ -1,111 +1,196 @@
+/* What was measured, as text for people or one JSON object per line; and the book in which it is kept. */
+#include <math.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "bench/bench.h"
 
-void bench_add_latency(bench_series *s, const bench_hist *h, unsigned parts) {
-    const double p = parts;
-    s->latency[s->n++] = (bench_figures){
-        .p50 = bench_ns(bench_hist_quantile(h, 0.5)) / p,
-        .p99 = bench_ns(bench_hist_quantile(h, 0.99)) / p,
-        .p999 = bench_ns(bench_hist_quantile(h, 0.999)) / p,
-        .max = bench_ns((double)h->max) / p,
-        .mean = bench_ns((double)h->sum / (double)(h->count > 0 ? h->count : 1)) / p,
-    };
+#define NAME_WIDTH 34
+#define CELL       10
+
+/* ---- units ----------------------------------------------------------------------------------------------- */
+
+typedef struct prefix {
+    double from;
+    const char *unit;
+} prefix;
+
+static const prefix of_time[] = {{1e9, "s"}, {1e6, "ms"}, {1e3, "µs"}, {0, "ns"}};
+static const prefix of_rate[] = {{1e6, "M events/s"}, {1e3, "k events/s"}, {0, "events/s"}};
+static const prefix of_flow[] = {{1e9, "GB/s"}, {1e6, "MB/s"}, {1e3, "kB/s"}, {0, "B/s"}};
+static const prefix of_size[] = {{1048576, "MiB"}, {1024, "KiB"}, {0, "bytes"}};
+static const prefix of_ratio[] = {{0, "times"}};
+
+static const struct {
+    const prefix *prefixes;
+    const char *json;
+} units[] = {
+    [BENCH_LATENCY] = {of_time, "ns"},   [BENCH_RATE] = {of_rate, "events/s"}, [BENCH_FLOW] = {of_flow, "bytes/s"},
+    [BENCH_COST] = {of_time, "ns each"}, [BENCH_TIME] = {of_time, "ns"},       [BENCH_SIZE] = {of_size, "bytes"},
+    [BENCH_RATIO] = {of_ratio, "times"},
+};
+
+/* "µ" is two bytes and one column. */
+static int columns(const char *text) {
+    int n = 0;
+    for (; *text != 0; text++)
+        n += (*text & 0xc0) != 0x80;
+    return n;
 }
 
-void bench_add_latency_ns(bench_series *s, const bench_hist *h) {
-    s->latency[s->n++] = (bench_figures){
-        .p50 = bench_hist_quantile(h, 0.5),
-        .p99 = bench_hist_quantile(h, 0.99),
-        .p999 = bench_hist_quantile(h, 0.999),
-        .max = (double)h->max,
-        .mean = (double)h->sum / (double)(h->count > 0 ? h->count : 1),
-    };
+int bench_value_text(bench_unit unit, double value, char *buf, size_t len) {
+    const prefix *p = units[unit].prefixes;
+    while (value < p->from)
+        p++;
+    double v = p->from > 0 ? value / p->from : value;
+    if (isnan(value))
+        snprintf(buf, len, "-");
+    else
+        snprintf(buf, len, "%.*f %s", v < 9.995 ? 2 : v < 99.95 ? 1 : 0, v, p->unit);
+    return columns(buf);
 }
 
-void bench_add_rate(bench_series *s, uint64_t events, const bench_hist *h) {
-    double ns = bench_ns(bench_hist_quantile(h, 0.5));
-    s->rate[s->n++] = ns > 0 ? (double)events * 1e9 / ns : 0;
+static void print_cell(bench_unit unit, double value) {
+    char text[64];
+    int width = bench_value_text(unit, value, text, sizeof text);
+    printf("%*s%s", width < CELL ? CELL - width : 1, "", text);
 }
 
-static int ascending(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
+/* ---- progress -------------------------------------------------------------------------------------------- */
+
+#define WIPE "\r\033[K"
+
+void bench_progress(const bench_options *o, unsigned done) {
+    if (o->progress)
+        fprintf(stderr, WIPE "%s: round %u of %u", o->book->family, done + 1, o->rounds);
 }
 
-static double median(double *v, unsigned n) {
-    qsort(v, n, sizeof *v, ascending);
-    return n == 0 ? 0 : (v[(n - 1) / 2] + v[n / 2]) / 2;
+static void wipe(const bench_options *o) {
+    if (o->progress)
+        fputs(WIPE, stderr);
 }
 
-/* The median of one member of all rounds, by its offset. */
-static double median_of(const bench_series *s, size_t offset) {
-    double v[BENCH_ROUNDS_MAX];
-    for (unsigned i = 0; i < s->n; i++)
-        v[i] = *(const double *)(const void *)((const char *)&s->latency[i] + offset);
-    return median(v, s->n);
+/* ---- the book -------------------------------------------------------------------------------------------- */
+
+static bench_result *new_result(bench_book *b) {
+    if (b->n == b->room) {
+        b->room = b->room == 0 ? 64 : 2 * b->room;
+        b->results = realloc(b->results, b->room * sizeof *b->results);
+        if (b->results == NULL)
+            bench_fail("out of memory");
+    }
+    bench_result *r = &b->results[b->n++];
+    *r = (bench_result){0};
+    snprintf(r->family, sizeof r->family, "%s", b->family);
+    return r;
 }
 
-bench_figures bench_median(const bench_series *s) {
-    bench_figures f = {
-        .p50 = median_of(s, offsetof(bench_figures, p50)),
-        .p99 = median_of(s, offsetof(bench_figures, p99)),
-        .p999 = median_of(s, offsetof(bench_figures, p999)),
-        .mean = median_of(s, offsetof(bench_figures, mean)),
-    };
-    for (unsigned i = 0; i < s->n; i++)
-        f.max = s->latency[i].max > f.max ? s->latency[i].max : f.max;
-    return f;
+static const bench_result *note(bench_book *b, const bench_series *s, const bench_series *const *floors, unsigned n) {
+    bench_result *r = new_result(b);
+    snprintf(r->name, sizeof r->name, "%s", s->name);
+    r->unit = s->unit;
+    r->rounds = s->n;
+    if (s->unit == BENCH_LATENCY)
+        r->ns = bench_median(s);
+    else
+        r->value = bench_median_value(s);
+    for (unsigned i = 0; i < n && i < BENCH_FLOORS_MAX; i++) {
+        double ratio = bench_ratio(s, floors[i]);
+        if (ratio <= 0)
+            continue;
+        snprintf(r->floor[r->floors], sizeof r->floor[0], "%s", floors[i]->name);
+        r->ratio[r->floors++] = ratio;
+    }
+    return r;
 }
 
-double bench_median_rate(const bench_series *s) {
-    double v[BENCH_ROUNDS_MAX];
-    for (unsigned i = 0; i < s->n; i++)
-        v[i] = s->rate[i];
-    return median(v, s->n);
+/* ---- text and JSON --------------------------------------------------------------------------------------- */
+
+static void json_number(const char *key, double v) {
+    if (isnan(v))
+        printf(",\"%s\":null", key);
+    else
+        printf(",\"%s\":%.1f", key, v);
+}
+
+static void print_json(const bench_result *r) {
+    printf("{\"family\":\"%s\",\"case\":\"%s\",\"rounds\":%u,\"unit\":\"%s\"", r->family, r->name, r->rounds,
+           units[r->unit].json);
+    if (r->unit == BENCH_LATENCY) {
+        json_number("p50", r->ns.p50);
+        json_number("p99", r->ns.p99);
+        json_number("p99.9", r->ns.p999);
+        json_number("p99.99", r->ns.p9999);
+        json_number("max", r->ns.max);
+        json_number("mean", r->ns.mean);
+    } else {
+        printf(",\"value\":%.*f", r->value < 1000 ? 3 : 0, r->value);
+    }
+    for (unsigned i = 0; i < r->floors; i++)
+        printf("%s\"%s\":%.3f", i == 0 ? ",\"ratio\":{" : ",", r->floor[i], r->ratio[i]);
+    puts(r->floors > 0 ? "}}" : "}");
+}
+
+/* The heads of the percentiles stand above the first line that has any. */
+static void print_heads(bench_book *b) {
+    static const char *const heads[] = {"p50", "p99", "p99.9", "p99.99", "max", "mean"};
+    if (b->headed)
+        return;
+    b->headed = true;
+    printf("  %-*s", NAME_WIDTH, "");
+    for (unsigned i = 0; i < sizeof heads / sizeof *heads; i++)
+        printf("%*s", CELL, heads[i]);
+    puts("   times the floor");
+}
+
+static void print_text(bench_book *b, const bench_result *r) {
+    if (r->unit == BENCH_LATENCY)
+        print_heads(b);
+    printf("  %-*s", NAME_WIDTH, r->name);
+    if (r->unit == BENCH_LATENCY) {
+        const double v[] = {r->ns.p50, r->ns.p99, r->ns.p999, r->ns.p9999, r->ns.max, r->ns.mean};
+        for (unsigned i = 0; i < sizeof v / sizeof *v; i++)
+            print_cell(r->unit, v[i]);
+    } else {
+        char text[64];
+        bench_value_text(r->unit, r->value, text, sizeof text);
+        printf("%18s", text);
+    }
+    for (unsigned i = 0; i < r->floors; i++)
+        printf("   %.2f x %s", r->ratio[i], r->floor[i] + (strncmp(r->floor[i], "floor: ", 7) == 0 ? 7 : 0));
+    putchar('\n');
 }
 
 void bench_report_title(const bench_options *o, const char *title) {
+    wipe(o);
+    o->book->headed = false;
     if (!o->json)
-        printf("\n%s\n", title);
-}
-
-/* How many times the floor: of the median latency; of rates, how much of the floor's is reached. */
-static double ratio(const bench_series *s, const bench_series *floor) {
-    bool rate = bench_median_rate(s) > 0;
-    double of = rate ? bench_median_rate(floor) : bench_median(floor).p50;
-    double is = rate ? bench_median_rate(s) : bench_median(s).p50;
-    return of > 0 ? is / of : 0;
-}
-
-static void report_json(const bench_series *s, const bench_series *const *floors, unsigned n) {
-    printf("{\"case\":\"%s\",\"rounds\":%u", s->name, s->n);
-    if (bench_median_rate(s) > 0) {
-        printf(",\"events_per_s\":%.0f", bench_median_rate(s));
-    } else {
-        bench_figures f = bench_median(s);
-        printf(",\"ns\":{\"p50\":%.1f,\"p99\":%.1f,\"p99.9\":%.1f,\"max\":%.1f,\"mean\":%.1f}", f.p50, f.p99, f.p999,
-               f.max, f.mean);
-    }
-    for (unsigned i = 0; i < n; i++)
-        printf("%s\"%s\":%.3f", i == 0 ? ",\"ratio\":{" : ",", floors[i]->name, ratio(s, floors[i]));
-    puts(n > 0 ? "}}" : "}");
+        printf("\n%s: %s\n", o->book->family, title);
 }
 
 void bench_report(const bench_options *o, const bench_series *s, const bench_series *const *floors, unsigned n) {
-    if (o->json) {
-        report_json(s, floors, n);
+    if (s->n == 0)
         return;
-    }
-    printf("  %-28s", s->name);
-    if (bench_median_rate(s) > 0) {
-        printf(" %8.2f M events/s", bench_median_rate(s) / 1e6);
-    } else {
-        bench_figures f = bench_median(s);
-        printf(" p50 %8.1f  p99 %8.1f  p99.9 %8.0f  max %10.0f  mean %8.0f ns", f.p50, f.p99, f.p999, f.max, f.mean);
-    }
-    for (unsigned i = 0; i < n; i++)
-        printf("   %.2f x %s", ratio(s, floors[i]), floors[i]->name);
+    const bench_result *r = note(o->book, s, floors, n);
+    wipe(o);
+    if (o->json)
+        print_json(r);
+    else
+        print_text(o->book, r);
+    fflush(stdout);
+}
+
+void bench_note(const bench_options *o, const char *fmt, ...) {
+    va_list ap;
+    if (o->json)
+        return;
+    wipe(o);
+    fputs("  ", stdout);
+    va_start(ap, fmt);
+    vprintf(fmt, ap);
+    va_end(ap);
     putchar('\n');
 }

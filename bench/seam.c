@@ -141,16 +141,17 @@ void bench_seam(const bench_options *o) {
     uint32_t n = 20 * o->scale;
     bench_pin(o->cpu[0]);
     start(&s);
-    for (unsigned r = 0; r < o->rounds; r++)
+    for (unsigned r = 0; r < o->rounds; r++) {
+        bench_progress(o, r);
         for (unsigned i = 0; i < sizeof series / sizeof *series; i++) {
             bench_hist_reset(&h);
             run[i](&s, n, &h);
             bench_add_latency(&series[i], &h, 1);
         }
-    bench_report_title(o, "seam: command to result, in one process");
+    }
+    bench_report_title(o, "command to result, in one process");
     for (unsigned i = 0; i < sizeof series / sizeof *series; i++)
         bench_report(o, &series[i], NULL, 0);
-    if (!o->json)
-        printf("  goal: an uncontended hand-over within %.0f ms\n", GOAL_MS);
+    bench_note(o, "goal: an uncontended hand-over within %.0f ms", GOAL_MS);
     vmsig_core_free(s.core);
 }

@@ -1,32 +1,37 @@
 /* vmsig-bench: latency and throughput on this machine (vmsig-bench(1)). */
+#include <errno.h>
 #include <sched.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "bench/bench.h"
 #include "bench/chain.h"
 #include "supervisor/cli/cli.h"
 
-static const char help[] = "vmsig bench [options] [bench ...]\n"
-                           "Measures latency and throughput on this machine. Without a name: every bench.\n"
+static const char help[] = "vmsig bench [options] [family ...]\n"
+                           "Measures latency and throughput on this machine. Without a name: every family.\n"
                            "  hop           one hop: two processes, one ring\n"
                            "  ctx           the transfer context: submit + next, 10 000 and 1 000 000 queued\n"
                            "  seam          lease hand-over, memory writes: command to result, in one process\n"
                            "  audit         a record of the audit log: append, and until it is durable\n"
                            "  chain         sensor, context, gateway, control: a topology of its own\n"
                            "  --cpus A,B    the processors to use (default: the first two; A,A: both on one)\n"
-                           "  --rounds N    how many interleaved rounds, whose medians are printed (default 5)\n"
+                           "  --rounds N    how many interleaved rounds, whose medians are printed (default 9)\n"
                            "  --scale N     percent of the usual number of events (default 100)\n"
-                           "  --json        one object per line\n";
+                           "  --quick       3 rounds of a tenth of the events: a first look\n"
+                           "  --json        one object per line\n"
+                           "  --plot FILE   also draws it: FILE.svg, or FILE.png by rsvg-convert\n";
 
 static const struct {
     const char *name;
     void (*run)(const bench_options *o);
-} benches[] = {
+} families[] = {
     {"hop", bench_hop}, {"ctx", bench_ctx}, {"seam", bench_seam}, {"audit", bench_audit}, {"chain", bench_chain}};
 
-#define BENCHES (sizeof benches / sizeof benches[0])
+#define FAMILIES (sizeof families / sizeof families[0])
 
 /* The first two processors that this process may use, or the same one twice. */
 static void default_cpus(int cpu[2]) {
@@ -49,50 +54,103 @@ static bool parse_cpus(const char *text, int cpu[2]) {
 }
 
 static int find(const char *name) {
-    for (size_t i = 0; i < BENCHES; i++)
-        if (strcmp(benches[i].name, name) == 0)
+    for (size_t i = 0; i < FAMILIES; i++)
+        if (strcmp(families[i].name, name) == 0)
             return (int)i;
     return -1;
+}
+
+/* The distance of the processors before and after: what was measured while it changed is not to be compared. */
+static void run_family(const bench_options *o, size_t i) {
+    o->book->family = families[i].name;
+    double before = bench_probe(o);
+    families[i].run(o);
+    double after = bench_probe(o);
+    if (before <= 0)
+        return;
+    if (o->json)
+        printf("{\"family\":\"%s\",\"case\":\"machine\",\"cpus\":[%d,%d],\"line_ns\":[%.1f,%.1f],"
+               "\"distance\":[\"%s\",\"%s\"]}\n",
+               families[i].name, o->cpu[0], o->cpu[1], before, after, bench_distance(before), bench_distance(after));
+    bench_note(o, "processors %d and %d: a bare line took %.0f ns before (%s), %.0f ns after (%s)%s", o->cpu[0],
+               o->cpu[1], before, bench_distance(before), after, bench_distance(after),
+               bench_distance(before) == bench_distance(after) ? "" : ": they moved, do not compare");
+}
+
+static int draw(const bench_options *o, const char *path) {
+    char title[160], day[32];
+    time_t now = time(NULL);
+    struct tm t;
+    strftime(day, sizeof day, "%Y-%m-%d", localtime_r(&now, &t));
+    snprintf(title, sizeof title, "vmsig bench, %s: medians of %u rounds, processors %d and %d", day, o->rounds,
+             o->cpu[0], o->cpu[1]);
+    int err = bench_plot(o->book, title, path);
+    if (err == -ENOENT)
+        return vmsig_cli_fail(VMSIG_EXIT_FAILURE, "bench",
+                              "%s: no such folder, or a PNG without rsvg-convert (Debian: "
+                              "librsvg2-bin); an .svg needs nothing",
+                              path);
+    return err != 0 ? vmsig_cli_fail(VMSIG_EXIT_FAILURE, "bench", "%s: %s", path, strerror(-err)) : VMSIG_EXIT_OK;
+}
+
+typedef struct wishes {
+    const char *cpus, *plot;
+    uint64_t rounds, scale;
+    bool quick;
+    const char *words[VMSIG_CLI_WORDS_MAX];
+    int n;
+} wishes;
+
+/* From what was asked for to what is done: an exit code, OK = go on. */
+static int decide(wishes *w, bench_options *o) {
+    default_cpus(o->cpu);
+    if (w->cpus != NULL && !parse_cpus(w->cpus, o->cpu))
+        return vmsig_cli_fail(VMSIG_EXIT_USAGE, "bench", "--cpus %s: two numbers with a comma between, as in 0,1",
+                              w->cpus);
+    if (w->rounds == 0 || w->scale == 0)
+        return vmsig_cli_fail(VMSIG_EXIT_USAGE, "bench", "--rounds and --scale are at least 1");
+    for (int i = 0; i < w->n; i++)
+        if (find(w->words[i]) < 0)
+            return vmsig_cli_fail(VMSIG_EXIT_USAGE, "bench", "there is no bench \"%s\"; see --help", w->words[i]);
+    o->rounds = (unsigned)(w->quick ? 3 : w->rounds);
+    o->scale = (unsigned)(w->quick ? 10 : w->scale);
+    o->progress = isatty(STDERR_FILENO);
+    return VMSIG_EXIT_OK;
 }
 
 int main(int argc, char **argv) {
     if (argc == 3 && strcmp(argv[1], "--sensor") == 0) /* started by the chain's supervisor */
         return bench_chain_sensor(argv[2]);
-    bench_options o = {0};
-    const char *cpus = NULL;
-    uint64_t rounds = 5, scale = 100;
+    bench_book book = {0};
+    bench_options o = {.book = &book};
+    wishes w = {.rounds = 9, .scale = 100};
     const vmsig_cli_opt opts[] = {
-        {"cpus", VMSIG_CLI_TEXT, &cpus, 0},       {"rounds", VMSIG_CLI_UINT, &rounds, BENCH_ROUNDS_MAX - 1},
-        {"scale", VMSIG_CLI_UINT, &scale, 10000}, {"json", VMSIG_CLI_YES, &o.json, 0},
+        {"cpus", VMSIG_CLI_TEXT, &w.cpus, 0},
+        {"rounds", VMSIG_CLI_UINT, &w.rounds, BENCH_ROUNDS_MAX - 1},
+        {"scale", VMSIG_CLI_UINT, &w.scale, 10000},
+        {"quick", VMSIG_CLI_YES, &w.quick, 0},
+        {"json", VMSIG_CLI_YES, &o.json, 0},
+        {"plot", VMSIG_CLI_TEXT, &w.plot, 0},
         {NULL, VMSIG_CLI_YES, NULL, 0},
     };
-    const char *words[VMSIG_CLI_WORDS_MAX];
-    int n, code;
+    int code;
     char name[] = "bench"; /* as which it is known to its user */
     argv[0] = name;
-    if (!vmsig_cli_parse(argc, argv, help, opts, words, &n, &code))
+    if (!vmsig_cli_parse(argc, argv, help, opts, w.words, &w.n, &code) || (code = decide(&w, &o)) != VMSIG_EXIT_OK)
         return code;
-    default_cpus(o.cpu);
-    if (cpus != NULL && !parse_cpus(cpus, o.cpu))
-        return vmsig_cli_fail(VMSIG_EXIT_USAGE, "bench", "--cpus %s: two numbers with a comma between, as in 0,1",
-                              cpus);
-    if (rounds == 0 || scale == 0)
-        return vmsig_cli_fail(VMSIG_EXIT_USAGE, "bench", "--rounds and --scale are at least 1");
-    o.rounds = (unsigned)rounds;
-    o.scale = (unsigned)scale;
-    for (int i = 0; i < n; i++)
-        if (find(words[i]) < 0)
-            return vmsig_cli_fail(VMSIG_EXIT_USAGE, "bench", "there is no bench \"%s\"; see --help", words[i]);
 
-    alarm(600); /* no run takes that long: a peer has died */
     bench_clock_init();
     bench_pin(o.cpu[0]);
-    for (size_t i = 0; i < BENCHES; i++) {
-        bool named = n == 0;
-        for (int w = 0; w < n; w++)
-            named = named || find(words[w]) == (int)i;
-        if (named)
-            benches[i].run(&o);
+    for (size_t i = 0; i < FAMILIES; i++) {
+        bool named = w.n == 0;
+        for (int k = 0; k < w.n; k++)
+            named = named || find(w.words[k]) == (int)i;
+        if (!named)
+            continue;
+        alarm(600); /* no family takes that long: a peer has died */
+        run_family(&o, i);
     }
-    return vmsig_cli_flush() ? VMSIG_EXIT_OK : VMSIG_EXIT_FAILURE;
+    code = w.plot != NULL ? draw(&o, w.plot) : VMSIG_EXIT_OK;
+    free(book.results);
+    return vmsig_cli_flush() ? code : VMSIG_EXIT_FAILURE;
 }

@@ -22,6 +22,7 @@
 int vmsig_cmd_up(int argc, char **argv);
 int vmsig_cmd_check(int argc, char **argv);
 int vmsig_cmd_status(int argc, char **argv);
+int vmsig_cmd_top(int argc, char **argv);
 int vmsig_cmd_grants(int argc, char **argv);
 int vmsig_cmd_restart(int argc, char **argv);
 int vmsig_cmd_plug(int argc, char **argv);

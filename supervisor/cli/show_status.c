@@ -18,30 +18,6 @@ int vmsig_show_json(json_t *o) {
 
 /* ---- text ------------------------------------------------------------------------------------------------ */
 
-/* "4d 3h", "2h 5m", "17s": the two largest units. */
-static void span(vmsig_table *t, uint64_t ms) {
-    uint64_t s = ms / 1000;
-    if (s >= 86400)
-        vmsig_table_cell(t, "%" PRIu64 "d %" PRIu64 "h", s / 86400, s % 86400 / 3600);
-    else if (s >= 3600)
-        vmsig_table_cell(t, "%" PRIu64 "h %" PRIu64 "m", s / 3600, s % 3600 / 60);
-    else if (s >= 60)
-        vmsig_table_cell(t, "%" PRIu64 "m %" PRIu64 "s", s / 60, s % 60);
-    else
-        vmsig_table_cell(t, "%" PRIu64 ".%" PRIu64 "s", s, ms % 1000 / 100);
-}
-
-static void latency(vmsig_table *t, uint64_t ns) {
-    if (ns == 0)
-        vmsig_table_cell(t, "%s", "");
-    else if (ns < 10000)
-        vmsig_table_cell(t, "%" PRIu64 " ns", ns);
-    else if (ns < 10000000)
-        vmsig_table_cell(t, "%" PRIu64 " us", ns / 1000);
-    else
-        vmsig_table_cell(t, "%" PRIu64 " ms", ns / 1000000);
-}
-
 static int actors(const Vmsig__Pb__Status *s) {
     static const char *const heads[] = {"ACTOR",     "KIND",    ">PID",      ">UID", "STATE",
                                         ">RESTARTS", ">UPTIME", "LAST EXIT", NULL};
@@ -58,7 +34,7 @@ static int actors(const Vmsig__Pb__Status *s) {
         vmsig_table_cell(t, "%s", a->state);
         vmsig_table_cell(t, "%u", a->restarts);
         if (a->pid > 0)
-            span(t, a->uptime_ms);
+            vmsig_table_span(t, a->uptime_ms);
         else
             vmsig_table_cell(t, "%s", "");
         vmsig_table_cell(t, "%s", a->last_exit ? a->last_exit : "");
@@ -79,10 +55,10 @@ static int links(const Vmsig__Pb__Status *s) {
         vmsig_table_cell(t, "%u", l->slots);
         vmsig_table_cell(t, "%" PRIu64, l->events);
         vmsig_table_cell(t, "%.1f", l->rate);
-        latency(t, l->p50_ns);
-        latency(t, l->p99_ns);
+        vmsig_table_latency(t, l->p50_ns);
+        vmsig_table_latency(t, l->p99_ns);
         if (l->stalled_ms)
-            span(t, l->stalled_ms);
+            vmsig_table_span(t, l->stalled_ms);
         else
             vmsig_table_cell(t, "%s", "");
     }

@@ -1,6 +1,7 @@
 #include "supervisor/cli/table.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -52,6 +53,29 @@ void vmsig_table_cell(vmsig_table *t, const char *fmt, ...) {
         text = strdup("-");
     }
     add(t, n < 0 ? NULL : text);
+}
+
+void vmsig_table_span(vmsig_table *t, uint64_t ms) {
+    uint64_t s = ms / 1000;
+    if (s >= 86400)
+        vmsig_table_cell(t, "%" PRIu64 "d %" PRIu64 "h", s / 86400, s % 86400 / 3600);
+    else if (s >= 3600)
+        vmsig_table_cell(t, "%" PRIu64 "h %" PRIu64 "m", s / 3600, s % 3600 / 60);
+    else if (s >= 60)
+        vmsig_table_cell(t, "%" PRIu64 "m %" PRIu64 "s", s / 60, s % 60);
+    else
+        vmsig_table_cell(t, "%" PRIu64 ".%" PRIu64 "s", s, ms % 1000 / 100);
+}
+
+void vmsig_table_latency(vmsig_table *t, uint64_t ns) {
+    if (ns == 0)
+        vmsig_table_cell(t, "%s", "");
+    else if (ns < 10000)
+        vmsig_table_cell(t, "%" PRIu64 " ns", ns);
+    else if (ns < 10000000)
+        vmsig_table_cell(t, "%" PRIu64 " us", ns / 1000);
+    else
+        vmsig_table_cell(t, "%" PRIu64 " ms", ns / 1000000);
 }
 
 /* Columns, not bytes: UTF-8 continuation bytes take no place. */

@@ -13,6 +13,7 @@ static const struct command {
     {"up", vmsig_cmd_up, "start a topology, stay in front of it, stop it in order"},
     {"check", vmsig_cmd_check, "check a topology file; explain its keys"},
     {"status", vmsig_cmd_status, "actors, links, endpoints and protections of a running topology"},
+    {"top", vmsig_cmd_top, "what each actor does per second, on a screen"},
     {"grants", vmsig_cmd_grants, "have a running topology read its grants files again"},
     {"restart", vmsig_cmd_restart, "stop one actor and start it again"},
     {"plug", vmsig_cmd_plug, "add an actor while all goes on"},

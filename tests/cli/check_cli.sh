@@ -30,12 +30,12 @@ case_() {
 case_ "help" 0 '^  up ' help
 case_ "version" 0 '^vmsig [0-9]' version
 case_ "--version" 0 '^vmsig [0-9]' --version
-for c in up check status restart plug unplug reload tap send audit bench; do
+for c in up check status top restart plug unplug reload tap send audit bench; do
     case_ "$c --help" 0 "^(usage: )?vmsig $c" "$c" --help
     case_ "help $c" 0 "^(usage: )?vmsig $c" help "$c"
     case_ "$c refuses an unknown option" 64 'vmsig.* --bogus' "$c" --bogus
 done
-for c in up check status restart plug unplug reload tap send audit; do
+for c in up check status top restart plug unplug reload tap send audit; do
     case_ "$c --help gives an example" 0 "^  vmsig $c" "$c" --help
 done
 case_ "an unknown command" 64 'there is no command frobnicate' frobnicate

@@ -1,9 +1,19 @@
 """`vmsig up` and `make run` from start to end, without a terminal."""
+import json
 import os
 import signal
 import subprocess
 
 from lab import DEADLINE, Lab, alive, expect, main, until
+
+
+TICKING = """
+endpoints: [{name: stub, id: 0, host: stub}]
+actors:
+  - {name: ctx, kind: context}
+  - {name: gate, kind: gateway, socket: control.sock}
+  - {name: beat, kind: sensor, exec: vmsig-sensor-tick, endpoint: stub, source: 8, args: [--hz, "100"]}
+"""
 
 
 def children(pid):
@@ -106,6 +116,22 @@ def check_status_names_actors_links_endpoints_and_protections(build):
               lambda: any(link["events"] > 0 and link["to"] == "gateway" for link in lab.status()["links"]))
         r = lab.vmsig("status")
         expect(r.returncode == 0 and "PROTECTION" in r.stdout and "ENDPOINT" in r.stdout, r.stdout)
+        lab.end()
+
+
+def check_top_tells_what_an_actor_does_per_second(build):
+    with Lab(build) as lab:
+        lab.up(TICKING)
+        r = lab.vmsig("top", "--name", "lab", "--count", "2", "--interval", "500ms", "--json")
+        expect(r.returncode == 0, r.stderr)
+        looks = [json.loads(line) for line in r.stdout.splitlines()]
+        expect(len(looks) == 2, r.stdout)
+        actors = {a["name"]: a for a in looks[1]["actors"]}
+        expect(actors["beat"]["out"] > 5 and actors["beat"]["in"] == 0, f"{actors['beat']}")
+        expect(actors["ctx"]["in"] > 5 and actors["ctx"]["wakeups"] > 0, f"{actors['ctx']}")
+        r = lab.vmsig("top", "--name", "lab", "--count", "1", "--interval", "100ms", "--sort", "name")
+        rows = [line.split()[0] for line in r.stdout.splitlines()[3:] if line]
+        expect(rows == sorted(rows) and "beat" in rows, r.stdout)
         lab.end()
 
 

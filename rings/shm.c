@@ -61,14 +61,13 @@ long long vmsig_shm_size(int fd) {
     return fstat(fd, &st) < 0 ? -errno : (long long)st.st_size;
 }
 
-/* Populated at once, so that the event path meets no page fault either. */
-static int map(int fd, size_t bytes, int prot, void **out) {
+static int map(int fd, size_t bytes, int prot, int populate, void **out) {
     long long size = vmsig_shm_size(fd);
     if (size < 0)
         return (int)size;
     if ((unsigned long long)size < bytes)
         return -EMSGSIZE; /* what lies beyond the end would be SIGBUS */
-    void *p = mmap(NULL, bytes, prot, MAP_SHARED | MAP_POPULATE, fd, 0);
+    void *p = mmap(NULL, bytes, prot, MAP_SHARED | populate, fd, 0);
     if (p == MAP_FAILED)
         return -errno;
     *out = p;
@@ -76,12 +75,20 @@ static int map(int fd, size_t bytes, int prot, void **out) {
 }
 
 int vmsig_shm_map_rw(int fd, size_t bytes, void **out) {
-    return map(fd, bytes, PROT_READ | PROT_WRITE, out);
+    return map(fd, bytes, PROT_READ | PROT_WRITE, MAP_POPULATE, out);
+}
+
+int vmsig_shm_map_lazy(int fd, size_t bytes, void **out) {
+    return map(fd, bytes, PROT_READ | PROT_WRITE, 0, out);
+}
+
+int vmsig_shm_populate(void *p, size_t bytes) {
+    return madvise(p, bytes, MADV_POPULATE_WRITE) < 0 ? -errno : 0;
 }
 
 int vmsig_shm_map_ro(int fd, size_t bytes, const void **out) {
     void *p = NULL;
-    int err = map(fd, bytes, PROT_READ, &p);
+    int err = map(fd, bytes, PROT_READ, MAP_POPULATE, &p);
     if (err == 0)
         *out = p;
     return err;

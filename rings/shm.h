@@ -22,9 +22,13 @@ int vmsig_shm_check(int fd, size_t bytes);
 /* The size of the memfd, or -errno. */
 long long vmsig_shm_size(int fd);
 
-/* -EMSGSIZE: the memfd is smaller than bytes. */
+/* -EMSGSIZE: the memfd is smaller than bytes. Populated at once, so that the event path meets no page fault either. */
 int vmsig_shm_map_rw(int fd, size_t bytes, void **out);
 int vmsig_shm_map_ro(int fd, size_t bytes, const void **out);
+/* Not populated: to map 16 MB takes 3 ms otherwise, and as much again to unmap them at the process's death. */
+int vmsig_shm_map_lazy(int fd, size_t bytes, void **out);
+/* Of such a mapping, later. */
+int vmsig_shm_populate(void *map, size_t bytes);
 void vmsig_shm_unmap(const void *map, size_t bytes);
 
 #endif

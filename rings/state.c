@@ -11,7 +11,7 @@ int vmsig_state_open(int fd, uint32_t kind, uint32_t version, size_t bytes, vmsi
     if (bytes < sizeof(vmsig_state_head))
         return -EINVAL;
     void *map;
-    int err = vmsig_shm_map_rw(fd, bytes, &map);
+    int err = vmsig_shm_map_lazy(fd, bytes, &map);
     if (err < 0)
         return err;
     vmsig_state_head *h = map;
@@ -22,7 +22,9 @@ int vmsig_state_open(int fd, uint32_t kind, uint32_t version, size_t bytes, vmsi
         vmsig_shm_unmap(map, bytes);
         return -EPROTO;
     }
-    h->bytes = bytes; /* for close, of a fresh one too */
+    if (*fresh)
+        vmsig_shm_populate(map, bytes); /* failing, the first touch of each page does it */
+    h->bytes = bytes;                   /* for close, of a fresh one too */
     *out = h;
     return 0;
 }

@@ -22,7 +22,8 @@ typedef struct vmsig_state_head {
     uint64_t bytes;
 } vmsig_state_head;
 
-/* Maps fd. *fresh: nothing was set up; the caller fills in its part, then calls commit. -EPROTO: the state of another
+/* Maps fd; a fresh state is populated, a successor's is not: it would take longer than all the rest of its start, and the
+ * pages exist, so that a first touch costs microseconds. *fresh: nothing was set up; the caller fills in its part, then calls commit. -EPROTO: the state of another
  * kind or version (after an upgrade, say); -EMSGSIZE: smaller than bytes (head included). */
 int vmsig_state_open(int fd, uint32_t kind, uint32_t version, size_t bytes, vmsig_state_head **out, bool *fresh);
 void vmsig_state_commit(vmsig_state_head *s, uint32_t kind, uint32_t version, size_t bytes);

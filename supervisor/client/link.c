@@ -14,7 +14,7 @@
 #include "supervisor/client/client_impl.h"
 
 #define PROTOCOL_VERSION 1u
-#define PAUSE_FIRST_NS   20000000u
+#define PAUSE_FIRST_NS   5000000u
 #define PAUSE_MAX_NS     200000000u
 #define WELCOME_NS       2000000000u
 #define FRAME_PAYLOAD    32768u /* larger payloads travel as a sealed memfd */
@@ -91,16 +91,19 @@ int vmsig_client_connect(vmsig_client *c) {
 
 void vmsig_client_disconnect(vmsig_client *c) {
     bool was_open = c->phase == VMSIG_CLIENT_OPEN;
+    uint64_t now = vmsig_client_now();
     if (c->sock >= 0)
         close(c->sock);
     c->sock = -1;
     c->want_out = false;
     c->phase = VMSIG_CLIENT_AWAY;
     if (was_open)
-        c->pause_ns = PAUSE_FIRST_NS;
+        c->pause_ns = now - c->open_ns >= PAUSE_FIRST_NS ? 0 : PAUSE_FIRST_NS;
     else
-        c->pause_ns = c->pause_ns * 2 > PAUSE_MAX_NS ? PAUSE_MAX_NS : c->pause_ns * 2;
-    c->retry_ns = vmsig_client_now() + c->pause_ns;
+        c->pause_ns = c->pause_ns == 0                 ? PAUSE_FIRST_NS
+                      : c->pause_ns * 2 > PAUSE_MAX_NS ? PAUSE_MAX_NS
+                                                       : c->pause_ns * 2;
+    c->retry_ns = now + c->pause_ns;
     for (int i = 0; i < c->pending_n; i++)
         c->pending[i]->sent = false;
     if (was_open && c->cfg.on_state)
@@ -166,6 +169,7 @@ static void take_welcome(vmsig_client *c, const Vmsig__Pb__Welcome *w) {
     }
     c->phase = VMSIG_CLIENT_OPEN;
     c->retry_ns = 0;
+    c->open_ns = vmsig_client_now();
     c->was_open = true;
     vmsig_client_opened(c, resumed);
 }

@@ -180,7 +180,7 @@ typedef struct boot_message {
     Vmsig__Pb__EndpointInfo endpoint[VMSIG_ENDPOINTS_MAX], *endpoints[VMSIG_ENDPOINTS_MAX];
     Vmsig__Pb__Policy *policy, **policies;
     Vmsig__Pb__Option *option, **options;
-    char owner[16];
+    char owner[16], sockets[320];
 } boot_message;
 
 static void tell_itself(boot_message *m, const vmsig_sup_actor *a) {
@@ -252,10 +252,11 @@ static void tell_option(boot_message *m, char *key, char *value) {
     m->boot.n_options++;
 }
 
-static int tell_options(boot_message *m, const vmsig_topo_actor *t) {
-    static char owner_key[] = "owner";
-    m->option = calloc(t->options_n + 1, sizeof *m->option);
-    m->options = calloc(t->options_n + 1, sizeof *m->options);
+static int tell_options(boot_message *m, const vmsig_sup_actor *a) {
+    static char owner_key[] = "owner", sockets_key[] = "sockets";
+    const vmsig_topo_actor *t = a->topo;
+    m->option = calloc(t->options_n + 2, sizeof *m->option);
+    m->options = calloc(t->options_n + 2, sizeof *m->options);
     if (m->option == NULL || m->options == NULL)
         return -ENOMEM;
     m->boot.options = m->options;
@@ -265,6 +266,8 @@ static int tell_options(boot_message *m, const vmsig_topo_actor *t) {
         snprintf(m->owner, sizeof m->owner, "%u", (unsigned)getuid());
         tell_option(m, owner_key, m->owner);
     }
+    if (vmsig_sup_vm_folder(a, m->sockets, sizeof m->sockets) == 0) /* where its VM offers console and display */
+        tell_option(m, sockets_key, m->sockets);
     return 0;
 }
 
@@ -277,7 +280,7 @@ static int send_boot(vmsig_sup_actor *a) {
     tell_endpoints(&m, a);
     int rc = tell_policies(&m, a->topo);
     if (rc == 0)
-        rc = tell_options(&m, a->topo);
+        rc = tell_options(&m, a);
     if (rc == 0)
         rc = vmsig_sup_send(a, &to, NULL, 0);
     free(m.policy);

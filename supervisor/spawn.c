@@ -100,7 +100,13 @@ static int ask_keeper(vmsig_sup_actor *a, int program, int folder, int boot) {
 /* 0, or -errno with the reason in a->why. */
 static int spawn(vmsig_sup_actor *a) {
     int boot = -1;
-    int rc = vmsig_sup_boot(a, &boot);
+    int rc = vmsig_sup_vm_folder_make(a);
+    if (rc) {
+        snprintf(a->why, sizeof a->why, "the folder for its VM's sockets cannot be made in the run directory: %s",
+                 strerror(-rc));
+        return rc;
+    }
+    rc = vmsig_sup_boot(a, &boot);
     if (rc) {
         snprintf(a->why, sizeof a->why, "its boot cannot be prepared: %s", strerror(-rc));
         return rc;
@@ -447,6 +453,7 @@ int vmsig_sup_actor_init(vmsig_sup *s, uint32_t index) {
 
 void vmsig_sup_actor_fini(vmsig_sup_actor *a) {
     vmsig_sup_close_boot(a);
+    vmsig_sup_vm_folder_remove(a);
     if (a->gauges_map != NULL)
         vmsig_gauges_close(a->gauges_map, a->gauges_max);
     a->gauges_map = NULL;

@@ -365,6 +365,16 @@ int vmsig_sup_listen_all(vmsig_sup *s);
 /* A list by actor index, all none; and the end of all in it. */
 vmsig_sup_sockets *vmsig_sup_sockets_new(void);
 void vmsig_sup_sockets_free(vmsig_sup_sockets *list, const vmsig_topology *t);
+/* ---- vm_folder.c: where QEMU offers a VM's console and display ---- */
+/* The host adapter of an endpoint whose VM offers some; NULL: it offers none. */
+const vmsig_topo_actor *vmsig_sup_vm_of(const vmsig_topology *t, int32_t endpoint);
+/* The folder of an actor's endpoint: 0, -ENOENT: there is none, or -ENAMETOOLONG. */
+int vmsig_sup_vm_folder(const vmsig_sup_actor *a, char *buf, size_t len);
+/* Before a host is started: 0 or -errno. Does nothing for others. */
+int vmsig_sup_vm_folder_make(const vmsig_sup_actor *host);
+void vmsig_sup_vm_folder_remove(const vmsig_sup_actor *host);
+
+/* ---- uid.c ---- */
 /* Whom an actor of that index runs as; UINT32_MAX: as the supervisor. */
 int vmsig_sup_uid_of(const vmsig_topology *t, uint32_t index, uint32_t *uid, uint32_t *gid);
 int vmsig_sup_uids(vmsig_sup *s);

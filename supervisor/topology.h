@@ -64,6 +64,7 @@ typedef struct vmsig_topo_actor {
     uint32_t source;
     bool memctx;
     uint32_t accepts;
+    bool offers; /* a host's: its VM offers a console or a display to the sensors of its endpoint */
     vmsig_topo_restart restart;
     uint32_t restarts_max; /* 0 = no limit */
     uint64_t window_ns;

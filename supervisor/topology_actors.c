@@ -163,6 +163,9 @@ static int qemu_options(const vmsig_topo_build *b, const vmsig_file_qemu *f, vms
     err = err < 0 ? err : add_text(b, a, "append", f->append);
     err = err < 0 ? err : add_path(b, a, "initrd", f->initrd);
     err = err < 0 ? err : add_path(b, a, "disk", f->disk);
+    err = err < 0 ? err : add_option(b, a, "console", f->console ? "true" : "false");
+    err = err < 0 ? err : add_option(b, a, "display", vmsig_file_display_name(f->display));
+    a->offers = f->console || f->display != 0;
     for (size_t i = 0; i < f->args.n && err == 0; i++) {
         char key[32];
         snprintf(key, sizeof key, "args.%zu", i);

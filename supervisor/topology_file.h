@@ -34,6 +34,8 @@ typedef struct vmsig_file_qemu {
     int accel;
     char *program, *machine, *cpu, *kernel, *append, *initrd, *disk;
     vmsig_conf_list args;
+    bool console;
+    int display;
     vmsig_conf_mark memory_mark;
 } vmsig_file_qemu;
 
@@ -100,9 +102,10 @@ typedef struct vmsig_file_plug {
 extern const vmsig_conf_table vmsig_actor_table, vmsig_link_table, vmsig_plug_table;
 
 vmsig_topo_kind vmsig_file_kind(const vmsig_file_actor *a);
-/* "stub", "qemu" by the index that the table stored; likewise what `qemu.accel` says. */
+/* "stub", "qemu" by the index that the table stored; likewise what `qemu.accel` and `qemu.display` say. */
 const char *vmsig_file_host_name(int host);
 const char *vmsig_file_accel_name(int accel);
+const char *vmsig_file_display_name(int display);
 
 /* What the steps of resolving share. Messages name t->file. */
 typedef struct vmsig_topo_build {

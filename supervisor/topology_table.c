@@ -10,6 +10,7 @@ static const char *const drops[] = {"oldest", "newest", "block", NULL};         
 static const char *const limits[] = {"default", "none", NULL};
 static const char *const hosts[] = {"stub", "qemu", NULL};
 static const char *const accels[] = {"auto", "kvm", "tcg", NULL};
+static const char *const displays[] = {"none", "vnc", NULL};
 static const char *const kinds[] = {"context", "gateway", "sensor", "actor", NULL};
 
 vmsig_topo_kind vmsig_file_kind(const vmsig_file_actor *a) {
@@ -21,6 +22,9 @@ const char *vmsig_file_host_name(int host) {
 }
 const char *vmsig_file_accel_name(int accel) {
     return accels[accel];
+}
+const char *vmsig_file_display_name(int display) {
+    return displays[display];
 }
 
 #define COUNT(a)    (sizeof(a) / sizeof(a)[0])
@@ -99,6 +103,10 @@ static const vmsig_conf_key qemu_keys[] = {
     {KEY("append", STRING), AT(vmsig_file_qemu, append), .help = "The kernel's command line."},
     {KEY("initrd", STRING), AT(vmsig_file_qemu, initrd), .help = "The kernel's initial RAM disk."},
     {KEY("disk", STRING), AT(vmsig_file_qemu, disk), .help = "An image, raw or qcow2, as its virtio disk."},
+    {KEY("console", BOOL), AT(vmsig_file_qemu, console), .fallback = "false",
+     .help = "Whether it has a serial port, which `vmsig-sensor-serial` of the same endpoint reads."},
+    {KEY("display", CHOICE), AT(vmsig_file_qemu, display), .choices = displays, .fallback = "none",
+     .help = "vnc: it has a VGA card, which `vmsig-sensor-display` of the same endpoint watches."},
     {KEY("args", LIST), AT(vmsig_file_qemu, args), .max = 250,
      .help = "More arguments for QEMU, as they are: [-device, usb-ehci, -device, usb-tablet] for absolute positions."},
 };

@@ -26,6 +26,16 @@ static int by_name(const vmsig_topo_actor *a, uint32_t *uid, uint32_t *gid) {
     return 0;
 }
 
+/* A sensor of a VM that offers sockets is to reach them: it runs in the group of the VM's host adapter. */
+static uint32_t vm_group(const vmsig_topology *t, uint32_t index) {
+    const vmsig_topo_actor *a = &t->actors[index];
+    const vmsig_topo_actor *host = a->endpoint >= 0 ? vmsig_sup_vm_of(t, a->endpoint) : NULL;
+    uint32_t uid, gid = UINT32_MAX;
+    if (host == NULL || host == a || vmsig_sup_uid_of(t, (uint32_t)(host - t->actors), &uid, &gid) != 0)
+        return t->uid_base + index;
+    return gid;
+}
+
 int vmsig_sup_uid_of(const vmsig_topology *t, uint32_t index, uint32_t *uid, uint32_t *gid) {
     const vmsig_topo_actor *a = &t->actors[index];
     int rc = 0;
@@ -33,7 +43,7 @@ int vmsig_sup_uid_of(const vmsig_topology *t, uint32_t index, uint32_t *uid, uin
     if (a->user != NULL)
         rc = by_name(a, uid, gid);
     else if (geteuid() == 0)
-        *uid = *gid = t->uid_base + index;
+        *uid = t->uid_base + index, *gid = vm_group(t, index);
     if (geteuid() != 0)
         *uid = *gid = UINT32_MAX; /* it is that user already */
     return rc;

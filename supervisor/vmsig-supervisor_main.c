@@ -265,9 +265,9 @@ static void tidy(vmsig_sup *s) {
         vmsig_sup_change_undo(s);
     if (s->run_lock >= 0)
         vmsig_sup_sockets_free(s->gateway, s->topo);
-    vmsig_sup_rundir_remove(s);
     vmsig_sup_actors_free(s);
     vmsig_sup_links_free(s);
+    vmsig_sup_rundir_remove(s);
     for (uint32_t i = 0; i < VMSIG_ENDPOINTS_MAX; i++)
         vmsig_sup_close(&s->ram[i].fd);
     if (s->board != NULL)

@@ -1,4 +1,4 @@
-/* lines.h: a stream of bytes as events, one for each line: of kind 64, in inln where it fits, else as payload. */
+/* lines.h: a stream of bytes as events, one for each line, in inln where it fits, else as payload. */
 #ifndef VMSIG_LINES_H
 #define VMSIG_LINES_H
 
@@ -7,7 +7,8 @@
 
 #include "vmsig_actor.h"
 
-#define VMSIG_EV_LINE 64 /* kind of the events */
+#define VMSIG_EV_LINE  64 /* kind of the events: a line, or the last piece of one */
+#define VMSIG_EV_PIECE 65 /* its line goes on in the next event */
 
 typedef struct vmsig_lines {
     vmsig_actor *actor;
@@ -23,7 +24,8 @@ int vmsig_lines_open(vmsig_lines *l, vmsig_actor *actor, const char *from);
 void vmsig_lines_close(vmsig_lines *l);
 /* Reads once and emits the lines that are complete: as read(2) says. */
 ssize_t vmsig_lines_read(vmsig_lines *l, int fd);
-/* Emits what there is of the last line. */
+/* Emits what there is of the last line, which has ended; or which may go on. */
 void vmsig_lines_end(vmsig_lines *l);
+void vmsig_lines_prompt(vmsig_lines *l);
 
 #endif

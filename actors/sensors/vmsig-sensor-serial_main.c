@@ -1,46 +1,31 @@
 /* vmsig-sensor-serial: the lines of a guest's console, from the socket that QEMU offers it on. */
 #include <errno.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/timerfd.h>
-#include <sys/un.h>
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "actors/sensors/dial.h"
 #include "actors/sensors/lines.h"
 
 #define RETRY_NS  100000000 /* while nobody is there */
 #define PROMPT_NS 50000000  /* what stands for so long without a line's end is a prompt */
 
 static const char help[] =
-    "vmsig-sensor-serial PATH     the lines that a guest writes on its console, each as an event of kind 64; a prompt\n"
-    "                             counts as a line\n"
+    "vmsig-sensor-serial          the lines that a guest writes on its console, each as an event of kind 64; a prompt\n"
+    "                             is one of kind 65. Its endpoint says `qemu: {console: true}`\n"
+    "vmsig-sensor-serial PATH     the same from a socket that QEMU was told to offer in its args\n"
     "vmsig-sensor-serial @NAME    the same from an abstract socket\n"
-    "QEMU offers the console there: args: [-chardev, \"socket,id=con,path=PATH,server=on,wait=off\", -serial,\n"
-    "\"chardev:con\"] (an abstract socket: path=NAME,abstract=on). It is started by the supervisor: see vmsig(1).\n"
-    "Exit codes: 0 stopped; 64 usage; else 1.\n";
+    "It is started by the supervisor: see vmsig(1).\n"
+    "Exit codes: 0 stopped; 64 usage; 100 there is no console; else 1.\n";
 
 typedef struct serial {
     vmsig_lines lines;
-    struct sockaddr_un at;
-    socklen_t at_len;
+    vmsig_dial at;
     int sock, timer;
 } serial;
-
-static int parse(const char *path, serial *s) {
-    size_t n = strlen(path);
-    if (n == 0 || n >= sizeof s->at.sun_path)
-        return -1;
-    s->at.sun_family = AF_UNIX;
-    memcpy(s->at.sun_path, path, n);
-    if (path[0] == '@')
-        s->at.sun_path[0] = 0;
-    s->at_len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + n + (path[0] != '@'));
-    return 0;
-}
 
 static void arm(serial *s, long ns) {
     const struct itimerspec t = {.it_value = {.tv_nsec = ns}};
@@ -62,9 +47,8 @@ static void on_text(vmsig_actor *a, void *ud) {
 }
 
 static void attach(serial *s) {
-    s->sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (s->sock >= 0 && connect(s->sock, (struct sockaddr *)&s->at, s->at_len) == 0 &&
-        vmsig_actor_watch(s->lines.actor, s->sock, on_text, s) == 0)
+    s->sock = vmsig_dial_connect(&s->at);
+    if (s->sock >= 0 && vmsig_actor_watch(s->lines.actor, s->sock, on_text, s) == 0)
         return;
     if (s->sock >= 0)
         close(s->sock);
@@ -81,7 +65,7 @@ static void on_timer(vmsig_actor *a, void *ud) {
     if (s->sock < 0)
         attach(s);
     else
-        vmsig_lines_end(&s->lines);
+        vmsig_lines_prompt(&s->lines);
 }
 
 static int run(serial *s, vmsig_actor *actor, const char *path) {
@@ -100,14 +84,15 @@ int main(int argc, char **argv) {
     serial s = {.sock = -1, .timer = -1};
     if (argc == 2 && strcmp(argv[1], "--help") == 0)
         return fputs(help, stdout) < 0;
-    if (argc != 2 || argv[1][0] == '-' || parse(argv[1], &s) < 0) {
+    if (argc > 2 || (argc == 2 && (argv[1][0] == '-' || vmsig_dial_parse(&s.at, argv[1]) < 0))) {
         fputs(help, stderr);
         return EX_USAGE;
     }
     vmsig_actor *actor = vmsig_actor_open();
     if (!actor)
         return errno == ENOTCONN ? EX_USAGE : EXIT_FAILURE;
-    int code = run(&s, actor, argv[1]);
+    bool found = argc == 2 || vmsig_dial_own(&s.at, actor, "console") == 0;
+    int code = found ? run(&s, actor, argc == 2 ? argv[1] : "the console") : VMSIG_EXIT_DONT_RESTART;
     vmsig_actor_free(actor);
     vmsig_lines_close(&s.lines);
     return code;

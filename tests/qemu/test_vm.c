@@ -496,6 +496,8 @@ Test(options, what_cannot_be_started_is_refused_in_one_sentence) {
         {{{"program", "true"}, {"memory", "4097K"}}, "no whole number of megabytes"},
         {{{"program", "true"}, {"memory", "1000G"}}, "this machine has"},
         {{{"program", "true"}, {"accel", "xen"}}, "accel"},
+        {{{"program", "true"}, {"display", "sdl"}}, "display"},
+        {{{"program", "true"}, {"console", "true"}}, "console: it needs a folder"},
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         char err[256] = "";

@@ -230,10 +230,8 @@ def says(lab, value):
 def check_the_console_line_by_line(build):
     lab, _ = start(build)
     with lab:
-        name = os.path.basename(lab.dir)
-        lab.up(topology("vm", more=f", args: [-chardev, 'socket,id=con,path={name},abstract=on,server=on,wait=off', "
-                                   "-serial, 'chardev:con']") +
-               f"  - {{name: con, kind: sensor, exec: vmsig-sensor-serial, endpoint: vm, source: 10, args: ['@{name}']}}\n")
+        lab.up(topology("vm", more=", console: true") +
+               "  - {name: con, kind: sensor, exec: vmsig-sensor-serial, endpoint: vm, source: 10}\n")
         lab.tap()
         booted(lab)
         usable(lab, "vm", 0, 0x6001)

@@ -84,6 +84,7 @@ static int place_fds(const vmsig_machine *m, int qmp, int log) {
 
 static _Noreturn void child(const vmsig_machine *m, char **argv, pid_t parent, int qmp, int log) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
+    umask(0007); /* its sockets are for its group, too: the endpoint's sensors */
     if (getppid() == parent && place_fds(m, qmp, log) == 0) {
         restore_signals();
         execvp(argv[0], argv);

@@ -16,6 +16,7 @@
 #define MIB ((uint64_t)1 << 20)
 
 static const char *const accels[] = {"auto", "kvm", "tcg", NULL}; /* vmsig_qemu_accel */
+static const char *const displays[] = {"none", "vnc", NULL};
 
 #define AT(f) .offset = offsetof(vmsig_qemu_options, f)
 
@@ -30,6 +31,9 @@ static const vmsig_conf_key keys[] = {
     {.name = "append", .type = VMSIG_CONF_STRING, AT(append)},
     {.name = "initrd", .type = VMSIG_CONF_STRING, AT(initrd)},
     {.name = "disk", .type = VMSIG_CONF_STRING, AT(disk)},
+    {.name = "console", .type = VMSIG_CONF_BOOL, AT(console)},
+    {.name = "display", .type = VMSIG_CONF_CHOICE, AT(display), .choices = displays},
+    {.name = "sockets", .type = VMSIG_CONF_STRING, AT(sockets)},
 };
 
 typedef struct complaint {
@@ -151,6 +155,12 @@ static int check_accel(vmsig_qemu_options *o, const complaint *c) {
     return 0;
 }
 
+static int check_sockets(const vmsig_qemu_options *o, const complaint *c) {
+    if (o->sockets || (!o->console && !o->display))
+        return 0;
+    return say(c, -EINVAL, "%s: it needs a folder for its socket (sockets)", o->console ? "console" : "display");
+}
+
 static int fill_in(vmsig_qemu_options *o, const complaint *c) {
     if (!o->program)
         o->program = strdup("qemu-system-x86_64");
@@ -175,11 +185,13 @@ int vmsig_qemu_options_read(const char *(*option)(void *ud, const char *key), vo
         rc = check_files(out, &taken, &c);
     if (rc == 0)
         rc = check_memory(out, taken, &c);
+    if (rc == 0)
+        rc = check_sockets(out, &c);
     return rc == 0 ? check_accel(out, &c) : rc;
 }
 
 void vmsig_qemu_options_free(vmsig_qemu_options *o) {
-    char *texts[] = {o->program, o->machine, o->cpu, o->kernel, o->append, o->initrd, o->disk};
+    char *texts[] = {o->program, o->machine, o->cpu, o->kernel, o->append, o->initrd, o->disk, o->sockets};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         free(texts[i]);
     for (unsigned i = 0; i < o->args_n; i++)
@@ -243,6 +255,23 @@ static void put_disk(line *l, const char *path) {
     free(file);
 }
 
+/* Both where the sensors of the endpoint look for them. */
+static void put_sockets(line *l, const vmsig_qemu_options *o) {
+    char *folder = o->sockets ? vmsig_qemu_escape(o->sockets) : NULL;
+    l->failed = l->failed || (o->sockets && !folder);
+    if (folder && o->console) {
+        put(l, "-chardev");
+        put(l, "socket,id=vmsig-console,path=%s/console,server=on,wait=off", folder);
+        put_pair(l, "-serial", "chardev:vmsig-console");
+    }
+    if (folder && o->display) {
+        put_pair(l, "-vga", "std");
+        put(l, "-vnc");
+        put(l, "unix:%s/display", folder);
+    }
+    free(folder);
+}
+
 char **vmsig_qemu_argv(const vmsig_qemu_options *o) {
     line l = {.argv = calloc(48u + o->args_n, sizeof(char *))};
     if (!l.argv)
@@ -268,6 +297,7 @@ char **vmsig_qemu_argv(const vmsig_qemu_options *o) {
     put_pair(&l, "-append", o->append);
     put_pair(&l, "-initrd", o->initrd);
     put_disk(&l, o->disk);
+    put_sockets(&l, o);
     for (unsigned i = 0; i < o->args_n; i++)
         put(&l, "%s", o->args[i]);
     if (!l.failed)

@@ -2,6 +2,7 @@
 #ifndef VMSIG_QEMU_OPTIONS_H
 #define VMSIG_QEMU_OPTIONS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -19,6 +20,9 @@ typedef struct vmsig_qemu_options {
     uint64_t memory;
     int accel; /* vmsig_qemu_accel */
     char *program, *machine, *cpu, *kernel, *append, *initrd, *disk;
+    bool console;
+    int display;   /* 0 none, 1 VNC */
+    char *sockets; /* the folder where QEMU offers both, as `console` and `display` */
     char *args[VMSIG_QEMU_ARGS_MAX];
     unsigned args_n;
 } vmsig_qemu_options;

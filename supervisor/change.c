@@ -130,7 +130,7 @@ static int prepare(vmsig_sup *s, vmsig_sup_source *src, vmsig_conf_error *err) {
     *src = (vmsig_sup_source){0};
     err->text[0] = 0;
     int rc = vmsig_topology_parse_edited(c->source.file, c->source.folder, c->source.text, c->source.len,
-                                         &c->source.edits, s->program_dir, &c->topo, err);
+                                         &c->source.edits, s->program_dir, false, &c->topo, err);
     if (rc == 0)
         rc = vmsig_topology_numbers(s->topo, s->next_link, &numbers);
     if (rc == 0)
@@ -371,7 +371,7 @@ static int turn_over(vmsig_sup *s) {
     s->source = s->change.source;
     s->change.source = (vmsig_sup_source){0};
     s->next_link = s->change.next_link;
-    int rc = vmsig_sup_shelve_topology(s);
+    int rc = vmsig_sup_shelve_topology(s, now);
     if (rc == 0)
         rc = vmsig_sup_links_change(s);
     if (rc)

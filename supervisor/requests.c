@@ -131,6 +131,9 @@ static int reread_grants(client *c) {
     vmsig_sup *s = c->sup;
     if (vmsig_topology_reread_grants(s->topo, &err) < 0)
         return send_error(c->fd, err.text);
+    int rc = vmsig_sup_shelve_topology(s, s->topo);
+    if (rc)
+        vmsig_sup_say("a successor of this supervisor will not know the new grants: %s", strerror(-rc));
     for (size_t i = 0; i < s->topo->actors_n; i++)
         if (s->actors[i].topo->grants_text != NULL && s->actors[i].boot >= 0)
             vmsig_sup_send_grants(&s->actors[i]);

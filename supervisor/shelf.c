@@ -13,7 +13,7 @@
 #include "rings/shm.h"
 #include "supervisor/supervisor.h"
 
-#define VERSION 3u
+#define VERSION 4u
 
 enum { KEY_TOPOLOGY = 1, KEY_SOCKETS, KEY_GATEWAY, KEY_ACTOR, KEY_LINK, KEY_RAM };
 
@@ -22,11 +22,15 @@ static uint64_t key_of(uint32_t type, uint32_t index) {
 }
 
 typedef struct topology_blob {
-    uint32_t version, edits, next_link, reserved;
-    uint64_t lineage, started_ns, len, edits_len; /* the text, then each edit with its NUL */
+    uint32_t version, edits, next_link, grants;
+    uint64_t lineage, started_ns, len, all; /* the memfd: the text, each edit with its NUL, each grants_head and text */
     uint32_t epoch_floor[VMSIG_ENDPOINTS_MAX];
     char file[4096], folder[4096], name[64];
 } topology_blob;
+
+typedef struct grants_head {
+    uint32_t actor, len;
+} grants_head;
 
 typedef struct actor_blob {
     char name[32]; /* "": nobody has the index any more */
@@ -165,32 +169,41 @@ void vmsig_sup_shelve_ram(vmsig_sup *s, uint32_t endpoint) {
         shelve(s, drop.key, &r->ram_id, sizeof r->ram_id, &r->fd, 1);
 }
 
-static int write_at(int fd, const char *text, size_t len, size_t at) {
-    for (size_t done = 0; done < len;) {
-        ssize_t n = pwrite(fd, text + done, len - done, (off_t)(at + done));
-        if (n < 0)
-            return -errno;
-        done += (size_t)n;
+/* All texts go in a memfd: a blob would be too small for a large topology. */
+static int write_texts(const vmsig_sup_source *src, const vmsig_topology *t, topology_blob *b, FILE *to) {
+    bool whole = fwrite(src->text, 1, src->len, to) == src->len;
+    for (size_t i = 0; whole && i < src->edits.n; i++)
+        whole = fwrite(src->edits.items[i], 1, strlen(src->edits.items[i]) + 1, to) > 0;
+    for (uint32_t i = 0; whole && i < t->actors_n; i++) {
+        const vmsig_topo_actor *a = &t->actors[i];
+        grants_head head = {.actor = i, .len = (uint32_t)a->grants_len};
+        if (a->grants_text == NULL)
+            continue;
+        b->grants++;
+        whole = fwrite(&head, sizeof head, 1, to) == 1 && fwrite(a->grants_text, 1, head.len, to) == head.len;
     }
-    return 0;
+    return whole ? 0 : -ENOMEM;
 }
 
-/* The text goes in a memfd: a blob would be too small for a large topology. */
-static int text_fd(const vmsig_sup_source *src, size_t edits_len) {
-    int fd = vmsig_shm_create("vmsig topology", src->len + edits_len + 1);
-    int rc = fd < 0 ? fd : write_at(fd, src->text, src->len, 0);
-    size_t at = src->len;
-    for (size_t i = 0; rc == 0 && i < src->edits.n; i++) {
-        size_t n = strlen(src->edits.items[i]) + 1;
-        rc = write_at(fd, src->edits.items[i], n, at);
-        at += n;
-    }
-    if (rc)
+static int texts_fd(const vmsig_sup_source *src, const vmsig_topology *t, topology_blob *b) {
+    char *text = NULL;
+    size_t len = 0;
+    FILE *f = open_memstream(&text, &len);
+    int rc = f ? write_texts(src, t, b, f) : -ENOMEM, fd = -1;
+    if (f != NULL && fclose(f))
+        rc = -ENOMEM;
+    b->all = len + 1;
+    if (rc == 0)
+        rc = fd = vmsig_shm_create("vmsig topology", b->all);
+    if (fd >= 0 && pwrite(fd, text, len, 0) != (ssize_t)len) {
+        rc = -ENOSPC;
         vmsig_sup_close(&fd);
-    return rc ? rc : fd;
+    }
+    free(text);
+    return fd >= 0 ? fd : rc;
 }
 
-int vmsig_sup_shelve_topology(vmsig_sup *s) {
+int vmsig_sup_shelve_topology(vmsig_sup *s, const vmsig_topology *t) {
     const vmsig_sup_source *src = &s->source;
     topology_blob *b = calloc(1, sizeof *b);
     if (b == NULL)
@@ -201,13 +214,11 @@ int vmsig_sup_shelve_topology(vmsig_sup *s) {
     b->next_link = s->next_link;
     b->len = src->len;
     b->edits = (uint32_t)src->edits.n;
-    for (size_t i = 0; i < src->edits.n; i++)
-        b->edits_len += strlen(src->edits.items[i]) + 1;
     memcpy(b->epoch_floor, s->epoch_floor, sizeof b->epoch_floor);
     snprintf(b->file, sizeof b->file, "%s", src->file);
     snprintf(b->folder, sizeof b->folder, "%s", src->folder);
     snprintf(b->name, sizeof b->name, "%s", s->name);
-    int fd = text_fd(src, b->edits_len);
+    int fd = texts_fd(src, t, b);
     int rc = fd < 0 ? fd : shelve(s, key_of(KEY_TOPOLOGY, 0), b, sizeof *b, &fd, 1);
     vmsig_sup_close(&fd);
     free(b);
@@ -341,49 +352,75 @@ static int heard_numbers(const vmsig_sup_heard *h, vmsig_topo_numbers *n) {
     return 0;
 }
 
-static int heard_source(const topology_blob *b, int fd, vmsig_sup_source *src) {
-    const char *text;
-    const void *map;
-    size_t all = b->len + b->edits_len + 1;
-    int rc = vmsig_shm_map_ro(fd, all, &map);
-    if (rc)
-        return rc;
-    text = map;
+static int heard_source(const topology_blob *b, const char **at, vmsig_sup_source *src) {
     *src = (vmsig_sup_source){.file = strdup(b->file),
                               .folder = strdup(b->folder),
-                              .text = strndup(text, b->len),
+                              .text = strndup(*at, b->len),
                               .len = b->len,
                               .edits.items = calloc(b->edits + 1, sizeof(char *))};
-    rc = src->file && src->folder && src->text && src->edits.items ? 0 : -ENOMEM;
-    const char *at = text + b->len;
-    for (; rc == 0 && src->edits.n < b->edits; at += strlen(at) + 1)
-        if ((src->edits.items[src->edits.n++] = strdup(at)) == NULL)
+    int rc = src->file && src->folder && src->text && src->edits.items ? 0 : -ENOMEM;
+    for (*at += b->len; rc == 0 && src->edits.n < b->edits; *at += strlen(*at) + 1)
+        if ((src->edits.items[src->edits.n++] = strdup(*at)) == NULL)
             rc = -ENOMEM;
-    vmsig_shm_unmap(map, all);
+    return rc;
+}
+
+/* As they were read, whatever the files hold by now. */
+static int heard_grants(const topology_blob *b, const char *at, vmsig_topology *t) {
+    for (uint32_t i = 0; i < b->grants; i++) {
+        grants_head head;
+        memcpy(&head, at, sizeof head);
+        if (head.actor >= t->actors_n || t->actors[head.actor].grants == NULL)
+            return -EPROTO;
+        vmsig_topo_actor *a = &t->actors[head.actor];
+        a->grants_text = malloc(head.len + 1u);
+        if (a->grants_text == NULL)
+            return -ENOMEM;
+        memcpy(a->grants_text, at + sizeof head, head.len);
+        a->grants_text[head.len] = 0;
+        a->grants_len = head.len;
+        at += sizeof head + head.len;
+    }
+    for (size_t i = 0; i < t->actors_n; i++)
+        if (t->actors[i].grants != NULL && t->actors[i].grants_text == NULL)
+            return -EPROTO; /* without one, it would let in whom the file does not */
+    return 0;
+}
+
+static int heard_numbered(vmsig_sup *s, const vmsig_sup_heard *h, uint32_t next_link) {
+    vmsig_topo_numbers numbers = {.next_link = next_link};
+    int rc = heard_numbers(h, &numbers);
+    if (rc == 0)
+        rc = vmsig_topology_keep(s->topo, &numbers);
+    s->next_link = numbers.next_link;
+    vmsig_topology_numbers_free(&numbers);
     return rc;
 }
 
 int vmsig_sup_heard_topology(vmsig_sup *s, vmsig_sup_heard *h, vmsig_conf_error *err) {
     vmsig_shelf_entry *e = entry(h, key_of(KEY_TOPOLOGY, 0));
     const topology_blob *b = e ? e->blob : NULL;
+    const void *map;
     err->text[0] = 0;
     if (b == NULL || e->len != sizeof *b || b->version != VERSION || e->nfds != 1)
         return -EPROTO;
     s->lineage = b->lineage;
     s->started_ns = b->started_ns;
     memcpy(s->epoch_floor, b->epoch_floor, sizeof s->epoch_floor);
+    int rc = vmsig_shm_map_ro(e->fds[0], b->all, &map);
+    if (rc)
+        return rc;
     vmsig_sup_source *src = &s->source;
-    vmsig_topo_numbers numbers = {.next_link = b->next_link};
-    int rc = heard_source(b, e->fds[0], src);
+    const char *at = map;
+    rc = heard_source(b, &at, src);
     if (rc == 0)
-        rc = vmsig_topology_parse_edited(src->file, src->folder, src->text, src->len, &src->edits, s->program_dir,
+        rc = vmsig_topology_parse_edited(src->file, src->folder, src->text, src->len, &src->edits, s->program_dir, true,
                                          &s->topo, err);
     if (rc == 0)
-        rc = heard_numbers(h, &numbers);
+        rc = heard_numbered(s, h, b->next_link);
     if (rc == 0)
-        rc = vmsig_topology_keep(s->topo, &numbers);
-    s->next_link = numbers.next_link;
-    vmsig_topology_numbers_free(&numbers);
+        rc = heard_grants(b, at, s->topo);
+    vmsig_shm_unmap(map, b->all);
     return rc;
 }
 

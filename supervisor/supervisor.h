@@ -304,7 +304,8 @@ int vmsig_sup_heard_topology(vmsig_sup *s, vmsig_sup_heard *h, vmsig_conf_error 
  * vmsig_sup_heard_ends, when all is in place. */
 int vmsig_sup_heard_restore(vmsig_sup *s, vmsig_sup_heard *h);
 void vmsig_sup_heard_ends(vmsig_sup *s, vmsig_sup_heard *h);
-int vmsig_sup_shelve_topology(vmsig_sup *s);
+/* The source, and the grants as t has them. */
+int vmsig_sup_shelve_topology(vmsig_sup *s, const vmsig_topology *t);
 void vmsig_sup_shelve_sockets(vmsig_sup *s);
 void vmsig_sup_shelve_actor(vmsig_sup_actor *a);
 void vmsig_sup_shelve_link(vmsig_sup *s, const vmsig_sup_link *l);

@@ -90,6 +90,8 @@ static char *name_of_file(const char *file) {
 static int settings(vmsig_topo_build *b, const char *folder) {
     vmsig_topology *t = b->t;
     t->folder = realpath(folder, NULL);
+    if (!t->folder && b->runs)
+        t->folder = strdup(folder);
     if (!t->folder && errno != ENOMEM)
         return vmsig_topo_fail(b, ((vmsig_conf_mark){0, 0}), "cannot find its folder %.200s: %s", folder,
                                strerror(errno));
@@ -113,14 +115,14 @@ static int resolve(vmsig_topo_build *b, const char *folder) {
 }
 
 int vmsig_topo_resolve(const vmsig_file_top *top, const char *file, const char *folder, const char *program_dir,
-                       vmsig_topology **out, vmsig_conf_error *err) {
+                       bool runs, vmsig_topology **out, vmsig_conf_error *err) {
     *out = NULL;
     vmsig_topology *t = calloc(1, sizeof *t);
     if (!t || !(t->file = strdup(file))) {
         free(t);
         return no_memory(file, err);
     }
-    vmsig_topo_build b = {.file = top, .program_dir = program_dir, .t = t, .err = err};
+    vmsig_topo_build b = {.file = top, .program_dir = program_dir, .runs = runs, .t = t, .err = err};
     int e = resolve(&b, folder);
     if (e < 0)
         vmsig_topology_free(t);
@@ -131,7 +133,7 @@ int vmsig_topo_resolve(const vmsig_file_top *top, const char *file, const char *
 
 int vmsig_topology_parse(const char *file, const char *folder, const char *text, size_t len, const char *program_dir,
                          vmsig_topology **out, vmsig_conf_error *err) {
-    return vmsig_topology_parse_edited(file, folder, text, len, NULL, program_dir, out, err);
+    return vmsig_topology_parse_edited(file, folder, text, len, NULL, program_dir, false, out, err);
 }
 
 int vmsig_topology_load(const char *path, const char *program_dir, vmsig_topology **out, vmsig_conf_error *err) {

@@ -133,9 +133,10 @@ typedef struct vmsig_topo_edits {
     size_t n;
 } vmsig_topo_edits;
 
-/* The same from text and edits. A message about the last edit names `plug` instead of the file. */
+/* The same from text and edits. A message about the last edit names `plug` instead of the file. runs: it is one that was
+ * started already: programs and grants files are not looked for, and no actor has a grants_text. */
 int vmsig_topology_parse_edited(const char *file, const char *folder, const char *text, size_t len,
-                                const vmsig_topo_edits *edits, const char *program_dir, vmsig_topology **out,
+                                const vmsig_topo_edits *edits, const char *program_dir, bool runs, vmsig_topology **out,
                                 vmsig_conf_error *err);
 
 /* Who had which index, which link which id. A name "" is a gap. */

@@ -48,7 +48,7 @@ static int add_number(const vmsig_topo_build *b, vmsig_topo_actor *a, const char
 static int check_user(const vmsig_topo_build *b, const vmsig_file_run *run) {
     struct passwd pw, *found = NULL;
     char buf[16384];
-    if (!run->user || (getpwnam_r(run->user, &pw, buf, sizeof buf, &found) == 0 && found))
+    if (b->runs || !run->user || (getpwnam_r(run->user, &pw, buf, sizeof buf, &found) == 0 && found))
         return 0;
     return vmsig_topo_fail(b, run->user_mark, "user: found \"%.64s\", expected a user of this machine", run->user);
 }

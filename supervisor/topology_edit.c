@@ -95,7 +95,7 @@ static int edit(vmsig_file_top *top, const char *file, const vmsig_topo_edits *e
 }
 
 int vmsig_topology_parse_edited(const char *file, const char *folder, const char *text, size_t len,
-                                const vmsig_topo_edits *edits, const char *program_dir, vmsig_topology **out,
+                                const vmsig_topo_edits *edits, const char *program_dir, bool runs, vmsig_topology **out,
                                 vmsig_conf_error *err) {
     vmsig_file_top top;
     bool plugged = edits && edits->n > 0 && edits->items[edits->n - 1][0] == '+';
@@ -105,9 +105,9 @@ int vmsig_topology_parse_edited(const char *file, const char *folder, const char
         return e;
     e = edit(&top, file, edits, err);
     if (e == 0) {
-        e = vmsig_topo_resolve(&top, file, folder, program_dir, out, err);
+        e = vmsig_topo_resolve(&top, file, folder, program_dir, runs, out, err);
         if (e == -EINVAL && plugged) /* it was whole before: what is wrong stands in what was plugged in */
-            vmsig_topo_resolve(&top, PLUG_FILE, folder, program_dir, out, err);
+            vmsig_topo_resolve(&top, PLUG_FILE, folder, program_dir, runs, out, err);
     }
     vmsig_conf_free(&vmsig_topology_table, &top);
     return e;

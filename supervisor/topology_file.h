@@ -111,6 +111,7 @@ const char *vmsig_file_display_name(int display);
 typedef struct vmsig_topo_build {
     const vmsig_file_top *file;
     const char *program_dir;
+    bool runs; /* it was whole when it was started: nothing outside of it is looked at */
     vmsig_topology *t;
     vmsig_conf_error *err;
 } vmsig_topo_build;
@@ -119,12 +120,12 @@ typedef struct vmsig_topo_build {
 int vmsig_topo_actors(vmsig_topo_build *b);    /* topology_actors.c: endpoints and actors, one by one */
 int vmsig_topo_belonging(vmsig_topo_build *b); /* topology_links.c: each endpoint's context and gateway */
 int vmsig_topo_links(vmsig_topo_build *b);     /* topology_links.c */
-int vmsig_topo_grants(vmsig_topo_build *b);    /* topology_files.c: the gateways' grants */
+int vmsig_topo_grants(vmsig_topo_build *b);    /* topology_files.c: the gateways' grants; not of one that runs */
 int vmsig_topo_order(vmsig_topo_build *b);     /* topology_order.c: `after`, start order */
 
 /* From what was read to a topology: 0, -EINVAL with the message, -ENOMEM. */
 int vmsig_topo_resolve(const vmsig_file_top *top, const char *file, const char *folder, const char *program_dir,
-                       vmsig_topology **out, vmsig_conf_error *err);
+                       bool runs, vmsig_topology **out, vmsig_conf_error *err);
 
 /* The index of the actor of that name, or -1. */
 int64_t vmsig_topo_find(const vmsig_topology *t, const char *name);

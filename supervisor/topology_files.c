@@ -45,7 +45,7 @@ int vmsig_topo_program(vmsig_topo_build *b, const char *key, const char *exec, v
         char *path = vmsig_topo_path(b->t, exec);
         if (!path)
             return vmsig_topo_no_memory(b);
-        *out = is_program(path) ? path : NULL;
+        *out = b->runs || is_program(path) ? path : NULL;
         if (*out)
             return 0;
         int err = vmsig_topo_fail(b, at, "%s: found %.150s, expected a program that can be run", key, path);
@@ -53,7 +53,10 @@ int vmsig_topo_program(vmsig_topo_build *b, const char *key, const char *exec, v
         return err;
     }
     char path[PATH_MAX];
-    if (program_in(b->program_dir, strlen(b->program_dir), exec, path) || program_in_path(exec, path)) {
+    bool found = program_in(b->program_dir, strlen(b->program_dir), exec, path) || program_in_path(exec, path);
+    if (!found && b->runs) /* whoever needs it is told where it was not found */
+        found = snprintf(path, sizeof path, "%s/%s", b->program_dir, exec) < PATH_MAX;
+    if (found) {
         *out = strdup(path);
         return *out ? 0 : vmsig_topo_no_memory(b);
     }
@@ -111,7 +114,7 @@ int vmsig_topology_reread_grants(vmsig_topology *t, vmsig_conf_error *err) {
 int vmsig_topo_grants(vmsig_topo_build *b) {
     const vmsig_file_actor *f = b->file->actors.items;
     size_t hosts = b->t->endpoints_n;
-    for (size_t i = hosts; i < b->t->actors_n; i++) {
+    for (size_t i = hosts; !b->runs && i < b->t->actors_n; i++) {
         if (!b->t->actors[i].grants)
             continue;
         int err = read_grants(b, &b->t->actors[i], f[i - hosts].grants_mark);

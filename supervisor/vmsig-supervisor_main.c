@@ -118,7 +118,7 @@ static int load_topology(vmsig_sup *s, const char *path) {
 }
 
 static int shelve_start(vmsig_sup *s) {
-    int rc = vmsig_sup_shelve_topology(s);
+    int rc = vmsig_sup_shelve_topology(s, s->topo);
     if (rc == 0)
         vmsig_sup_shelve_sockets(s);
     return rc;

@@ -1,5 +1,6 @@
 """Grants that change while controls are connected."""
 import os
+import signal
 
 from lab import Lab, expect, main, until
 from topologies import TWO
@@ -60,6 +61,33 @@ def check_a_wrong_file_changes_nothing(build):
         expect(r.returncode == 1 and "grants.yaml:2:" in r.stderr and "fly" in r.stderr, f"{r.returncode}: {r.stderr}")
         before = len(lab.events())
         until("events go on", lambda: endpoints_after(lab, before) == {0, 1})
+        lab.end()
+
+
+def kill_and_await(lab, pid_of):
+    before = pid_of()
+    os.kill(before, signal.SIGKILL)
+    until("another process", lambda: pid_of() not in (before, 0) and lab.running())
+    lab.note_pids()
+
+
+def check_a_file_that_is_broken_or_gone_later_hinders_no_successor_of_the_supervisor(build):
+    with Lab(build) as lab:
+        write(lab, mine())
+        lab.up(TWO)
+        write(lab, mine(endpoints="[two]"))
+        expect(lab.vmsig("grants").returncode == 0, "narrowed")
+        lab.tap()
+        until("events of two", lambda: endpoints_after(lab, 0) == {1})
+        for breaks in (lambda: write(lab, "nonsense"), lambda: os.unlink(lab.path("grants.yaml"))):
+            breaks()
+            kill_and_await(lab, lambda: lab.status()["pid"])
+            r = lab.vmsig("reload", "--name", "lab")
+            expect(r.returncode == 2 and "grants" in r.stderr, f"reload: {r.returncode}: {r.stdout} {r.stderr}")
+            kill_and_await(lab, lambda: lab.actor("gate")["pid"])
+            before = len(lab.events())
+            until("more of them", lambda: len(lab.events()) > before + 20)
+        expect(endpoints_after(lab, 0) == {1}, "events of the other: the grants are not as they were read")
         lab.end()
 
 

@@ -142,7 +142,7 @@ static const vmsig_conf_key policy_keys[] = {
     {KEY("coalesce", TIME), AT(vmsig_file_policy, coalesce), .max = UINT32_TIME, .fallback = "0",
      .help = "Window in which those of one kind become one: the newest, with a count."},
     {KEY("max_inflight", UINT), AT(vmsig_file_policy, max_inflight), .max = 65536, .fallback = "0",
-     .help = "How many may be queued on a channel; 0 = no bound."},
+     .help = "How many of a channel may be under way: queued, or not yet read from the next ring; 0 = no bound."},
     {KEY("drop", CHOICE), AT(vmsig_file_policy, drop), .choices = drops, .fallback = "oldest",
      .help = "What happens at `max_inflight`: the oldest gives way; the newest is refused; the sender waits."},
 };

@@ -308,6 +308,12 @@ static int plan_full(const vmsig_engine *e, const vmsig_entry *cand, uint8_t pol
     return policy == VMSIG_DROP_OLDEST ? plan_oldest(e, cand, s) : plan_refuse(e, cand, VMSIG_LOST_NEWEST, s);
 }
 
+static bool channel_full(const vmsig_engine *e, const vmsig_entry *cand, const vmsig_timing *policy) {
+    uint32_t channel = vmsig_entry_channel(cand), queued = e->quota[channel];
+    bool evictable = queued > 0 || policy->drop_policy != VMSIG_DROP_OLDEST;
+    return queued + e->ahead[channel] >= policy->max_inflight && evictable;
+}
+
 static int plan_express(vmsig_engine *e, const vmsig_entry *cand, vmsig_step *s) {
     s->flow = entry_flow(e, cand);
     if (s->flow >= FLOW_END)
@@ -346,8 +352,7 @@ int vmsig_engine_plan(vmsig_engine *e, const vmsig_entry *cand, vmsig_step *s) {
         }
         s->deadline = now + policy->coalesce_ns;
     }
-    if (policy->max_inflight != 0 && prio != VMSIG_PRIO_URGENT &&
-        e->quota[vmsig_entry_channel(cand)] >= policy->max_inflight)
+    if (policy->max_inflight != 0 && prio != VMSIG_PRIO_URGENT && channel_full(e, cand, policy))
         return plan_full(e, cand, policy->drop_policy, s);
     return plan_accept(e, s);
 }

@@ -20,7 +20,9 @@
  *           and each of the others' dispatches brings VMSIG_REFILL back. high, normal and low share by weights 4:2:1;
  *           in a class the flows take turns. So the head of a flow that is due waits for at most
  *               VMSIG_BURST + (VMSIG_REFILL + 1) * 7 * F  dispatches, F = flows of its class that are due.
- * quota     max_inflight counts a channel's events without the urgent, the express and LOST.
+ * quota     max_inflight counts a channel's events without the urgent, the express and LOST: those that wait here, and
+ *           those ahead, in the next ring (the caller tells). OLDEST evicts from here alone: where all that count are
+ *           ahead, one more waits here for the newest.
  *
  * O(1) in what is queued, O(log n) in the flows that wait for a time. No allocation but in new and grow.
  * One thread at a time. Errors: 0 or negative errno.
@@ -129,8 +131,14 @@ bool vmsig_engine_may_pass(vmsig_engine *e, const vmsig_entry *cand);
 uint32_t vmsig_engine_prio(const vmsig_engine *e, const vmsig_entry *cand);
 /* Never dropped, paced nor coalesced. */
 bool vmsig_engine_is_express(const vmsig_entry *cand);
-/* How many events of the candidate's channel count for max_inflight now. */
+/* How many events of the candidate's channel count for max_inflight now: queued here, and ahead. */
 uint32_t vmsig_engine_in_channel(const vmsig_engine *e, const vmsig_entry *cand);
+uint32_t vmsig_engine_is_ahead(const vmsig_engine *e, const vmsig_entry *cand);
+/* One more of the channel is in the next ring (1), or is there no longer (-1). */
+void vmsig_engine_ahead(vmsig_engine *e, uint32_t channel, int by);
+/* max_inflight, where the candidate counts for it; 0 = no bound. */
+uint32_t vmsig_engine_bound(const vmsig_engine *e, const vmsig_entry *cand);
+bool vmsig_engine_bounds(const vmsig_engine *e); /* some source has, or had, a max_inflight */
 
 /* Says what becomes of the candidate (filled in but for seq, deadline, next, span). It may itself be the blank entry.
  * -EAGAIN: BLOCK, and the channel is full; -ENOSPC: no blank entry is left. */

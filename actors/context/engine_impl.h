@@ -65,6 +65,7 @@ struct vmsig_engine {
     uint32_t timed_n;
     uint32_t held_n;
     bool paces;
+    bool bounds;      /* some source has, or had, a max_inflight */
     uint32_t plain;   /* sources without any policy */
     uint32_t unpaced; /* sources that nothing delays */
     uint64_t gates;   /* endpoints whose EPOCH_END waits */
@@ -73,6 +74,7 @@ struct vmsig_engine {
     vmsig_timing policy[VMSIG_SOURCES_MAX];
     endpoint_state ep[VMSIG_ENDPOINTS_MAX];
     uint32_t quota[VMSIG_CHANNELS]; /* events that count for max_inflight */
+    uint32_t ahead[VMSIG_CHANNELS]; /* likewise, in the next ring */
     flow flows[FLOWS];
     timed heap[FLOWS];
     uint32_t held[FLOWS];

@@ -79,6 +79,7 @@ int vmsig_engine_set_policy(vmsig_engine *e, uint32_t source, uint32_t prio, con
     e->unpaced = unpaced ? e->unpaced | 1u << source : e->unpaced & ~(1u << source);
     e->plain = plain ? e->plain | 1u << source : e->plain & ~(1u << source);
     e->paces = e->paces || t->min_gap_ns != 0 || t->coalesce_ns != 0;
+    e->bounds = e->bounds || t->max_inflight != 0;
     for (uint32_t endpoint = 0; endpoint < VMSIG_ENDPOINTS_MAX; endpoint++)
         for (uint32_t p = VMSIG_PRIO_LOW; p <= VMSIG_PRIO_URGENT; p++)
             flow_rejudge(e, flow_of(endpoint * VMSIG_SOURCES_MAX + source, p));
@@ -99,6 +100,24 @@ bool vmsig_engine_is_express(const vmsig_entry *cand) {
 
 uint32_t vmsig_engine_in_channel(const vmsig_engine *e, const vmsig_entry *cand) {
     return e->quota[vmsig_entry_channel(cand)];
+}
+
+uint32_t vmsig_engine_is_ahead(const vmsig_engine *e, const vmsig_entry *cand) {
+    return e->ahead[vmsig_entry_channel(cand)];
+}
+
+void vmsig_engine_ahead(vmsig_engine *e, uint32_t channel, int by) {
+    e->ahead[channel] += (uint32_t)by;
+}
+
+uint32_t vmsig_engine_bound(const vmsig_engine *e, const vmsig_entry *cand) {
+    bool urgent = vmsig_engine_prio(e, cand) == VMSIG_PRIO_URGENT;
+    return urgent || cand->kind == VMSIG_EV_LOST || kind_is_express(cand->kind) ? 0
+                                                                                : e->policy[cand->source].max_inflight;
+}
+
+bool vmsig_engine_bounds(const vmsig_engine *e) {
+    return e->bounds;
 }
 
 bool vmsig_engine_may_pass(vmsig_engine *e, const vmsig_entry *cand) {

@@ -86,6 +86,9 @@ int vmsig_relay_add(vmsig_relay *r, vmsig_port *p) {
     p->acc = p->in != NULL ? acc_place(r, p->id) : VMSIG_NONE;
     if (p->in != NULL && p->acc == VMSIG_NONE)
         return -ENOSPC;
+    int err = ahead_new(r, p);
+    if (err < 0)
+        return err;
     p->memctx_pending = p->out != NULL && p->memctx ? p->endpoints : 0;
     p->blocked = false;
     r->ports[r->ports_n++] = p;
@@ -94,13 +97,20 @@ int vmsig_relay_add(vmsig_relay *r, vmsig_port *p) {
     return 0;
 }
 
-void vmsig_relay_remove(vmsig_relay *r, vmsig_port *p) {
+bool vmsig_relay_detach(vmsig_relay *r, vmsig_port *p) {
     uint32_t i = 0;
     while (i < r->ports_n && r->ports[i] != p)
         i++;
     if (i == r->ports_n)
-        return;
+        return false;
     r->ports[i] = r->ports[--r->ports_n];
+    ahead_drop(r, p);
+    return true;
+}
+
+void vmsig_relay_remove(vmsig_relay *r, vmsig_port *p) {
+    if (!vmsig_relay_detach(r, p))
+        return;
     if (p->in != NULL)
         durable64(&r->st->acc[p->acc].link, 0);
     route_all(r);
@@ -160,6 +170,8 @@ static bool pass_slot(vmsig_relay *r, vmsig_port *p, const vmsig_slot *s) {
         (dir == VMSIG_DIR_DOWN && relay_command_status(r, &n) != VMSIG_OK))
         return false;
     vmsig_port *out = relay_route(r, dir, &n);
+    if (out != NULL && out->ahead != NULL && ahead_full(r, out, &n))
+        return false;
     vmsig_slot *to = out != NULL && relay_free_slots(out, &n) > 0 ? vmsig_ring_next(out->out) : NULL;
     if (to == NULL)
         return false;
@@ -172,6 +184,8 @@ static bool pass_slot(vmsig_relay *r, vmsig_port *p, const vmsig_slot *s) {
     vmsig_ring_publish1(out->out); /* COMMIT */
     RELAY_POINT();
     decided(r, p, dir, 1);
+    if (out->ahead != NULL)
+        ahead_note(r, out, &n, out->out->tail - 1);
     return true;
 }
 
@@ -180,6 +194,8 @@ static int pass_event(vmsig_relay *r, vmsig_port *p, vmsig_entry *cand, const vo
     uint32_t dir = p->dir;
     vmsig_port *out = relay_route(r, dir, cand);
     if (out == NULL || !vmsig_engine_may_pass(r->engine[dir], cand))
+        return -EAGAIN;
+    if (out->ahead != NULL && ahead_full(r, out, cand))
         return -EAGAIN;
     vmsig_event ev;
     vmsig_image img;
@@ -202,6 +218,8 @@ static int pass_event(vmsig_relay *r, vmsig_port *p, vmsig_entry *cand, const vo
         return -EAGAIN;
     RELAY_POINT();
     decided(r, p, dir, slots);
+    if (out->ahead != NULL)
+        ahead_note(r, out, cand, out->out->tail - slots);
     return 0;
 }
 
@@ -220,7 +238,12 @@ static bool keeps_body(const vmsig_step *s) {
 static int queue_event(vmsig_relay *r, vmsig_port *p, vmsig_entry *cand, const void *body, uint32_t slots) {
     vmsig_step s;
     uint64_t acc = r->st->acc[p->acc].acc + slots;
+    vmsig_port *out = relay_route(r, p->dir, cand);
+    if (out != NULL && out->ahead != NULL)
+        ahead_full(r, out, cand); /* so that plan finds only those that are still there */
     int err = vmsig_engine_plan(r->engine[p->dir], cand, &s);
+    if (err == -EAGAIN && out != NULL && out->ahead != NULL)
+        ahead_wait(r, out);
     if (err < 0)
         return -EAGAIN;
     if (!has_place(r, p->dir, cand, &s))
@@ -343,5 +366,8 @@ unsigned vmsig_relay_consume(vmsig_relay *r, vmsig_port *p, unsigned budget) {
 void vmsig_relay_turn(vmsig_relay *r) {
     for (uint64_t left = r->endpoints; left != 0; left &= left - 1)
         epoch_check(r, (uint32_t)__builtin_ctzll(left));
-    relay_dispatch(r);
+    if (ahead_passed(r))
+        relay_go_on(r);
+    else
+        relay_dispatch(r);
 }

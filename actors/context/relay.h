@@ -30,6 +30,12 @@
 
 typedef struct vmsig_relay vmsig_relay;
 
+/* A place in an out-ring that counts for max_inflight. */
+typedef struct vmsig_ahead {
+    uint64_t position;
+    uint32_t channel;
+} vmsig_ahead;
+
 /* One link's end. The first part is the caller's to fill in, the rest is the relay's. */
 typedef struct vmsig_port {
     uint16_t id;
@@ -46,6 +52,9 @@ typedef struct vmsig_port {
     uint32_t acc;            /* place in the state; in-links */
     uint64_t memctx_pending; /* endpoints whose context is to be sent */
     bool blocked;            /* its first event found no place */
+    vmsig_ahead *ahead;      /* out-links: a ring of as many as there are slots; NULL: no channel is bounded */
+    uint64_t ahead_first;
+    uint32_t ahead_n;
 } vmsig_port;
 
 typedef struct vmsig_relay_env {
@@ -69,9 +78,12 @@ void vmsig_relay_resume_out(vmsig_relay *r, const vmsig_ring_end *former);
 /* From where an in-link is to be read; former: the predecessor's cursor. */
 uint64_t vmsig_relay_resume_in(vmsig_relay *r, uint16_t link, uint64_t former);
 
-/* The port stays the caller's. -ENOSPC: too many. */
+/* The port stays the caller's. -ENOSPC: too many; -ENOMEM. */
 int vmsig_relay_add(vmsig_relay *r, vmsig_port *p);
+/* The link is no more. */
 void vmsig_relay_remove(vmsig_relay *r, vmsig_port *p);
+/* The process ends, the link may go on: false: the port was not there. */
+bool vmsig_relay_detach(vmsig_relay *r, vmsig_port *p);
 /* The consumer of an out-link is a new process, or the first. */
 void vmsig_relay_renewed(vmsig_relay *r, vmsig_port *p);
 

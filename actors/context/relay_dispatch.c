@@ -30,7 +30,7 @@ static void unblock(vmsig_relay *r) {
     }
 }
 
-static void send_entry(vmsig_relay *r, uint32_t dir, uint32_t idx, const vmsig_port *out) {
+static void send_entry(vmsig_relay *r, uint32_t dir, uint32_t idx, vmsig_port *out) {
     vmsig_entry *n = &r->entries[dir][idx];
     uint64_t payload = n->payload;
     uint32_t payload_len = n->payload_len, channel;
@@ -44,6 +44,8 @@ static void send_entry(vmsig_relay *r, uint32_t dir, uint32_t idx, const vmsig_p
     j->q = out != NULL ? out->out->tail : 0;
     redo_commit(r, OP_DISPATCH);
     redo_apply(r);
+    if (out != NULL && out->ahead != NULL)
+        ahead_note(r, out, n, j->q);
     vmsig_engine_take(r->engine[dir], idx);
     if (payload_len != 0)
         body_free(r, payload, payload_len);
@@ -70,6 +72,11 @@ static bool dispatch_one(vmsig_relay *r, uint32_t dir, uint32_t idx) {
     }
     if (!told)
         err = out != NULL ? relay_room(r, out, n, (uint8_t)dir) : -EAGAIN;
+    if (err == 0 && !told && out->ahead != NULL && ahead_full(r, out, n)) {
+        vmsig_engine_hold(r->engine[dir], idx);
+        ahead_wait(r, out);
+        return true;
+    }
     if (err == -EMSGSIZE)
         return lose(r, dir, idx, VMSIG_LOST_POISON, VMSIG_INVALID) == 0;
     if (err < 0) {
@@ -100,12 +107,17 @@ void relay_dispatch(vmsig_relay *r) {
     dispatch_dir(r, VMSIG_DIR_UP);
 }
 
-void vmsig_relay_writable(vmsig_relay *r, vmsig_port *p) {
-    vmsig_engine_release_held(r->engine[p->dir]);
-    if (p->memctx_pending != 0)
-        memctx_send(r, p);
+void relay_go_on(vmsig_relay *r) {
+    vmsig_engine_release_held(r->engine[VMSIG_DIR_UP]);
+    vmsig_engine_release_held(r->engine[VMSIG_DIR_DOWN]);
     relay_dispatch(r);
     unblock(r);
+}
+
+void vmsig_relay_writable(vmsig_relay *r, vmsig_port *p) {
+    if (p->memctx_pending != 0)
+        memctx_send(r, p);
+    relay_go_on(r);
 }
 
 uint64_t vmsig_relay_due(const vmsig_relay *r) {

@@ -75,6 +75,7 @@ struct vmsig_relay {
     vmsig_port *up[VMSIG_ENDPOINTS_MAX];
     vmsig_port *down[VMSIG_ENDPOINTS_MAX][32]; /* by kind - 32 */
     bool blocked;                              /* some input is */
+    bool ahead_waits;                          /* some channel waits until a consumer's cursor moves on */
 };
 
 static inline void durable64(uint64_t *p, uint64_t v) {
@@ -107,6 +108,17 @@ int redo_step(vmsig_relay *r, uint32_t dir, vmsig_step *s, const vmsig_entry *ca
 /* Only decides an input's event: answered as the step says, or passed over. */
 int redo_decide(vmsig_relay *r, const vmsig_step *s, uint32_t acc_at, uint64_t acc);
 
+/* relay_ahead.c */
+int ahead_new(vmsig_relay *r, vmsig_port *p); /* -ENOMEM */
+void ahead_drop(vmsig_relay *r, vmsig_port *p);
+/* Whether as many of the entry's channel lie in the port's ring as may; only where p->ahead is there. */
+bool ahead_full(vmsig_relay *r, vmsig_port *p, const vmsig_entry *n);
+/* The entry was published there. */
+void ahead_note(vmsig_relay *r, vmsig_port *p, const vmsig_entry *n, uint64_t position);
+/* writable is called, or ahead_passed says so, once the consumer has passed some of them. */
+void ahead_wait(vmsig_relay *r, vmsig_port *p);
+bool ahead_passed(vmsig_relay *r);
+
 /* relay_epoch.c */
 void epoch_check(vmsig_relay *r, uint32_t endpoint);
 void memctx_retain(vmsig_relay *r, const vmsig_event *ev, const void *payload);
@@ -114,6 +126,8 @@ void memctx_send(vmsig_relay *r, vmsig_port *p);
 
 /* relay_dispatch.c */
 void relay_dispatch(vmsig_relay *r);
+/* There is room where there was none: what was held goes, then blocked inputs are tried again. */
+void relay_go_on(vmsig_relay *r);
 vmsig_port *relay_route(const vmsig_relay *r, uint32_t dir, const vmsig_entry *n);
 /* OK, or why a command cannot be carried out now. */
 vmsig_status relay_command_status(const vmsig_relay *r, const vmsig_entry *n);

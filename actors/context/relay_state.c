@@ -58,6 +58,8 @@ int vmsig_relay_new(vmsig_state_head *head, size_t bytes, bool fresh, const vmsi
 void vmsig_relay_free(vmsig_relay *r) {
     if (r == NULL)
         return;
+    while (r->ports_n > 0)
+        vmsig_relay_detach(r, r->ports[0]);
     vmsig_engine_free(r->engine[0]);
     vmsig_engine_free(r->engine[1]);
     free(r->block_map);

@@ -184,7 +184,9 @@ static void link_removed(void *self, vmsig_link *l) {
     context *c = self;
     if (l->ud == NULL)
         return;
-    if (!c->stopped)
+    if (c->stopped)
+        vmsig_relay_detach(c->relay, l->ud);
+    else
         vmsig_relay_remove(c->relay, l->ud);
     free(l->ud);
     l->ud = NULL;

@@ -316,9 +316,10 @@ static void note_stall(vmsig_rt_link *k, bool stalled) {
 
 void vmsig_rt_want_room(vmsig_rt *rt, vmsig_link *out, uint32_t n) {
     vmsig_rt_link *k = (vmsig_rt_link *)(void *)out;
-    k->want = n;
+    if (k->want == 0 || n < k->want) /* whoever wants the least is served first, and the others ask again */
+        k->want = n;
     note_stall(k, true);
-    if (vmsig_ring_want_room(&out->out, n))
+    if (vmsig_ring_want_room(&out->out, k->want))
         rt->wake = true; /* writable is called at the next turn, never from in here */
 }
 

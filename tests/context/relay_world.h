@@ -16,6 +16,7 @@
 static void crash_point(void);
 #define RELAY_POINT() crash_point()
 #include "actors/context/relay.c"
+#include "actors/context/relay_ahead.c"
 #include "actors/context/relay_dispatch.c"
 #include "actors/context/relay_epoch.c"
 #include "actors/context/relay_redo.c"

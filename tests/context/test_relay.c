@@ -228,6 +228,90 @@ Test(relay, block_leaves_the_event_in_the_producers_ring) {
     world_close(&w);
 }
 
+/* ---- max_inflight, what lies in the next ring included ------------------------------------------------------- */
+
+static void bounded(world *w, uint32_t max, uint8_t policy) {
+    world_open(w);
+    w->timing[VMSIG_DIR_UP][SENSOR] = (vmsig_timing){.max_inflight = max, .drop_policy = policy};
+    relay_up(w);
+}
+
+static vmsig_event take_one(world *w) {
+    vmsig_event ev = {0};
+    cr_assert(next_out(w, 0, &ev), "an event");
+    return ev;
+}
+
+static vmsig_lost lost_of(const vmsig_event *ev) {
+    vmsig_lost lost;
+    cr_assert_eq(ev->kind, VMSIG_EV_LOST);
+    memcpy(&lost, ev->inln, sizeof lost);
+    return lost;
+}
+
+Test(relay, newest_refuses_when_what_lies_in_the_next_ring_is_the_bound) {
+    world w;
+    bounded(&w, 3, VMSIG_DROP_NEWEST);
+    for (int i = 0; i < 5; i++)
+        emit(&w, 1, 64, SENSOR, 0, 1);
+    relay_turn(&w);
+    cr_expect_eq(w.out[0].out.tail, 5, "three events, and one LOST of two slots");
+    take_one(&w);
+    emit(&w, 1, 65, SENSOR, 0, 1);
+    emit(&w, 1, 66, SENSOR, 0, 1);
+    relay_turn(&w);
+    take_one(&w), take_one(&w);
+    vmsig_event ev = take_one(&w);
+    cr_expect_eq(lost_of(&ev).count, 2);
+    expect_kind(&w, 0, 65);
+    expect_kind(&w, 0, VMSIG_EV_LOST);
+    world_close(&w);
+}
+
+Test(relay, oldest_keeps_the_newest_until_the_consumer_has_passed_one) {
+    world w;
+    bounded(&w, 2, VMSIG_DROP_OLDEST);
+    for (uint8_t kind = 64; kind < 70; kind++)
+        emit(&w, 1, kind, SENSOR, 0, 1);
+    relay_turn(&w);
+    relay_turn(&w);
+    cr_expect_leq(w.out[0].out.tail, 4, "no more than two events, and a LOST of two slots");
+    cr_expect_eq(take_one(&w).kind, 64);
+    relay_turn(&w);
+    cr_expect_eq(take_one(&w).kind, 65);
+    vmsig_event ev = take_one(&w);
+    cr_expect_eq(lost_of(&ev).count, 3);
+    relay_turn(&w);
+    cr_expect_eq(take_one(&w).kind, 69);
+    world_close(&w);
+}
+
+Test(relay, block_waits_for_the_consumers_cursor) {
+    world w;
+    bounded(&w, 2, VMSIG_DROP_BLOCK);
+    for (uint8_t kind = 64; kind < 74; kind++)
+        emit(&w, 1, kind, SENSOR, 0, 1);
+    for (uint8_t kind = 64; kind < 74; kind++) {
+        relay_turn(&w);
+        relay_turn(&w);
+        cr_expect_leq(w.out[0].out.tail, kind - 64u + 2u, "two are ahead at most");
+        cr_expect_eq(take_one(&w).kind, kind, "none is lost, and in order");
+    }
+    world_close(&w);
+}
+
+Test(relay, what_is_urgent_or_of_another_source_passes_a_full_channel) {
+    world w;
+    bounded(&w, 1, VMSIG_DROP_BLOCK);
+    emit(&w, 1, 64, SENSOR, 0, 1);
+    vmsig_event urgent = {.kind = 65, .source = SENSOR, .epoch = 1, .merged = 1, .prio = VMSIG_PRIO_URGENT};
+    cr_assert_eq(vmsig_ring_put_event(&w.ins[1].out, &urgent), 0);
+    emit(&w, 0, VMSIG_EV_STATE, 3, 0, 1);
+    relay_turn(&w);
+    cr_expect_eq(w.out[0].out.tail, 3);
+    world_close(&w);
+}
+
 Test(relay, a_body_that_no_ring_can_bear_is_told_as_lost) {
     world w;
     up(&w);

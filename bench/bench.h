@@ -114,8 +114,8 @@ typedef struct bench_series {
 
 /* Adds a round: each value of the histogram, in ticks, divided by `parts` (2: a round trip is two ways). */
 void bench_add_latency(bench_series *s, const bench_hist *h, unsigned parts);
-/* The same of a histogram in ns, of one way. */
-void bench_add_latency_ns(bench_series *s, const bench_hist *h);
+/* The same of a histogram in ns. */
+void bench_add_latency_ns(bench_series *s, const bench_hist *h, unsigned parts);
 /* The histogram holds the ticks that each run of `events` took: the median of them is the round's. */
 void bench_add_rate(bench_series *s, uint64_t events, const bench_hist *h);
 void bench_add_value(bench_series *s, bench_unit unit, double value);
@@ -173,8 +173,12 @@ const char *bench_distance(double line_ns);
 
 /* ---- the families: each prints its own part ---------------------------------------------------------------- */
 
-/* One hop over one ring, between two processes. */
+/* One hop between two processes that spin. */
 void bench_hop(const bench_options *o);
+/* One hop to a process that sleeps. */
+void bench_wake(const bench_options *o);
+/* As many as go over one hop. */
+void bench_throughput(const bench_options *o);
 /* Leases and memory writes through the core. */
 void bench_seam(const bench_options *o);
 /* The transfer context as a library. */

@@ -139,8 +139,8 @@ static void latency(const bench_options *o, chain *c, bench_series *event, bench
     order(c, n, PERIOD_NS);
     receive(c);
     c->from_event = NULL;
-    bench_add_latency_ns(event, &from_event);
-    bench_add_latency_ns(schedule, &from_schedule);
+    bench_add_latency_ns(event, &from_event, 1);
+    bench_add_latency_ns(schedule, &from_schedule, 1);
 }
 
 static void rate(const bench_options *o, chain *c, bench_series *s) {

@@ -1,130 +1,22 @@
-/* One hop: two processes, one ring each way. One way is half a round trip, for the floors and for the ring alike. */
-#include <poll.h>
-#include <stdalign.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
+/* One hop: two processes, one ring each way.
+ *
+ * Ping-pong: one event at a time, there and back; one way is half of it. On a schedule: one event each PERIOD, one way,
+ * counted from the moment for which it was scheduled, so that a stall counts for all that it held up (no coordinated
+ * omission). The public API: two actors of a topology of their own (pair.h).
+ */
+#include "bench/pair.h"
+#include "bench/way.h"
 
-#include "bench/bench.h"
-#include "rings/bell.h"
-#include "rings/ring.h"
-#include "rings/shm.h"
-
-#define SLOTS      1024u
-#define ASKS_SPIN  100000u
-#define ASKS_BLOCK 4000u
-#define EVENTS     4000000u
-#define TURN       32u
-#define RUN        8192u /* events between two looks at the clock, where it is throughput that counts */
-
-/* ---- the floors ---------------------------------------------------------------------------------------- */
-
-/* A bare ring of lines whose first word is their turn: no room to look for, no bell, nobody to distrust. */
-typedef struct bare {
-    vmsig_slot slot[2][SLOTS];
-    alignas(64) uint64_t taken;
-} bare;
-
-static void bare_put(bare *b, int way, uint64_t q) {
-    vmsig_slot *s = &b->slot[way][q % SLOTS];
-    s->ts_ns = q, s->origin = q, s->seq_lo = (uint32_t)q, s->epoch = 1, s->corr_merged = 1;
-    memset(s->body, (int)q, sizeof s->body);
-    vmsig_store64_release(&s->turn, q + 1);
-}
-
-static uint64_t bare_take(bare *b, int way, uint64_t q) {
-    const vmsig_slot *s = &b->slot[way][q % SLOTS];
-    while (vmsig_load64_acquire(&s->turn) != q + 1)
-        vmsig_pause();
-    return s->origin + s->body[23];
-}
-
-/* ---- the ring ------------------------------------------------------------------------------------------- */
-
-typedef struct way {
-    vmsig_ring_out out;
-    vmsig_ring_in in;
-    int data_bell, room_bell;
-    int ring_fd, reader_fd;
-} way;
-
-static void way_open(way *w) {
-    w->ring_fd = vmsig_shm_create("vmsig-bench-ring", vmsig_ring_bytes(SLOTS, 0));
-    w->reader_fd = vmsig_shm_create("vmsig-bench-reader", VMSIG_READER_BYTES);
-    w->data_bell = vmsig_bell_create();
-    w->room_bell = vmsig_bell_create();
-    if (w->ring_fd < 0 || w->reader_fd < 0 || w->data_bell < 0 || w->room_bell < 0)
-        bench_fail("no memory for a ring");
-    if (vmsig_ring_out_create(&w->out, w->ring_fd, 1, 1, SLOTS, 0, 0, 0) != 0 ||
-        vmsig_ring_in_create(&w->in, w->reader_fd, 0, 0) != 0 || vmsig_shm_seal(w->ring_fd) != 0 ||
-        vmsig_shm_seal(w->reader_fd) != 0 || vmsig_ring_out_peer(&w->out, w->reader_fd) != 0 ||
-        vmsig_ring_in_peer(&w->in, w->ring_fd, 1) != 0)
-        bench_fail("a ring could not be set up");
-}
-
-static void way_close(way *w) {
-    vmsig_ring_out_close(&w->out);
-    vmsig_ring_in_close(&w->in);
-    close(w->ring_fd);
-    close(w->reader_fd);
-    close(w->data_bell);
-    close(w->room_bell);
-}
-
-static void fill(vmsig_slot *s, uint64_t q) {
-    s->ts_ns = q, s->origin = q, s->seq_lo = (uint32_t)q, s->epoch = 1, s->corr_merged = 1;
-    s->kind = 64, s->route = 0, s->lane = 9, s->shape = VMSIG_HEAD_BODY;
-    memset(s->body, (int)q, sizeof s->body);
-}
-
-static void flush(way *w) {
-    if (vmsig_ring_flush(&w->out))
-        vmsig_bell_ring(w->data_bell);
-}
-
-static void put(way *w, uint64_t q) {
-    vmsig_slot *s;
-    while ((s = vmsig_ring_next(&w->out)) == NULL) {
-        flush(w);
-        vmsig_pause();
-    }
-    fill(s, q);
-    vmsig_ring_publish1(&w->out);
-}
-
-static void wait_bell(int bell) {
-    struct pollfd p = {.fd = bell, .events = POLLIN};
-    if (poll(&p, 1, 10000) == 0)
-        bench_fail("no event came for 10 s");
-    vmsig_bell_clear(bell);
-}
-
-static uint64_t take(way *w, bool block) {
-    const vmsig_slot *s;
-    while ((s = vmsig_ring_peek(&w->in)) == NULL) {
-        if (!block) {
-            vmsig_pause();
-        } else if (!vmsig_ring_sleep(&w->in)) {
-            wait_bell(w->data_bell);
-            vmsig_ring_wake(&w->in);
-        }
-    }
-    uint64_t seen = s->origin + s->body[23];
-    vmsig_ring_advance(&w->in);
-    return seen;
-}
-
-/* ---- the cases: one process asks and takes the time, its peer answers ------------------------------------- */
+#define ASKS      100000u
+#define BEATS     200000u
+#define PERIOD_NS 2000u
 
 typedef struct hop {
     void *line;
-    bare *bare;
-    int eventfds[2];
-    way there, back;
-    uint64_t n;
-    bool block;
-    uint32_t turn;
+    bench_bare *bare[2];
+    bench_way there, back;
+    uint64_t n, period; /* ticks */
+    bench_hist *hist;   /* shared: the peer's, where it is the peer that takes the time */
 } hop;
 
 static void line_answer(void *arg) {
@@ -138,13 +30,13 @@ static void line_ask(hop *h, bench_hist *hist) {
 static void bare_answer(void *arg) {
     hop *h = arg;
     for (uint64_t q = 0; q < h->n; q++)
-        bare_put(h->bare, 1, bare_take(h->bare, 0, q) != UINT64_MAX ? q : 0);
+        bench_bare_put(h->bare[1], bench_bare_take(h->bare[0], q) != UINT64_MAX ? q : 0);
 }
 static void bare_ask(hop *h, bench_hist *hist) {
     for (uint64_t q = 0; q < h->n; q++) {
         uint64_t t = bench_ticks();
-        bare_put(h->bare, 0, q);
-        bare_take(h->bare, 1, q);
+        bench_bare_put(h->bare[0], q);
+        bench_bare_take(h->bare[1], q);
         bench_hist_add(hist, bench_ticks() - t);
     }
 }
@@ -152,172 +44,164 @@ static void bare_ask(hop *h, bench_hist *hist) {
 static void ring_answer(void *arg) {
     hop *h = arg;
     for (uint64_t q = 0; q < h->n; q++) {
-        take(&h->there, h->block);
-        put(&h->back, q);
-        flush(&h->back);
+        bench_way_take(&h->there, BENCH_SPIN);
+        bench_way_put(&h->back, q);
+        bench_way_flush(&h->back);
         vmsig_ring_release(&h->there.in);
     }
 }
 static void ring_ask(hop *h, bench_hist *hist) {
     for (uint64_t q = 0; q < h->n; q++) {
         uint64_t t = bench_ticks();
-        put(&h->there, q);
-        flush(&h->there);
-        take(&h->back, h->block);
+        bench_way_put(&h->there, q);
+        bench_way_flush(&h->there);
+        bench_way_take(&h->back, BENCH_SPIN);
         bench_hist_add(hist, bench_ticks() - t);
         vmsig_ring_release(&h->back.in);
     }
 }
 
-static void eventfd_answer(void *arg) {
+/* ---- on a schedule: the event's time is the moment for which it was scheduled ------------------------------ */
+
+static void bare_receive(void *arg) {
     hop *h = arg;
+    vmsig_store64(h->line, 1);
     for (uint64_t q = 0; q < h->n; q++) {
-        wait_bell(h->eventfds[0]);
-        vmsig_bell_ring(h->eventfds[1]);
+        const vmsig_slot *s = &h->bare[0]->slot[q % BENCH_SLOTS];
+        bench_bare_take(h->bare[0], q);
+        bench_hist_add(h->hist, bench_ticks() - s->origin);
     }
 }
-static void eventfd_ask(hop *h, bench_hist *hist) {
+static void ring_receive(void *arg) {
+    hop *h = arg;
+    vmsig_store64(h->line, 1);
     for (uint64_t q = 0; q < h->n; q++) {
-        uint64_t t = bench_ticks();
-        vmsig_bell_ring(h->eventfds[0]);
-        wait_bell(h->eventfds[1]);
-        bench_hist_add(hist, bench_ticks() - t);
+        const vmsig_slot *s = bench_way_wait(&h->there, BENCH_SPIN);
+        bench_hist_add(h->hist, bench_ticks() - s->origin);
+        vmsig_ring_advance(&h->there.in);
+        vmsig_ring_release(&h->there.in);
     }
 }
 
-/* Rates: this process puts, its peer takes. A run that was interrupted does not count for more than one. */
-static uint64_t mark_run(bench_hist *hist, uint64_t q, uint64_t since) {
-    uint64_t now = bench_ticks();
-    if (q > 0)
-        bench_hist_add(hist, now - since);
-    return now;
+static uint64_t next_beat(const hop *h, uint64_t due) {
+    while (bench_ticks() < due + h->period)
+        vmsig_pause();
+    return due + h->period;
 }
 
-static void bare_drain(void *arg) {
-    hop *h = arg;
+static void bare_send(hop *h) {
+    uint64_t due = bench_ticks();
     for (uint64_t q = 0; q < h->n; q++) {
-        bare_take(h->bare, 0, q);
-        if (q % TURN == TURN - 1)
-            vmsig_store64_release(&h->bare->taken, q + 1);
+        due = next_beat(h, due);
+        while (q == h->bare[0]->limit + BENCH_SLOTS)
+            h->bare[0]->limit = vmsig_load64_acquire(&h->bare[0]->taken);
+        vmsig_slot *s = &h->bare[0]->slot[q % BENCH_SLOTS];
+        bench_fill(s, q);
+        s->origin = due;
+        vmsig_store64_release(&s->turn, q + 1);
     }
 }
-static void bare_fill(hop *h, bench_hist *hist) {
-    uint64_t limit = SLOTS, t = 0;
+static void ring_send(hop *h) {
+    uint64_t due = bench_ticks();
     for (uint64_t q = 0; q < h->n; q++) {
-        if (q % RUN == 0)
-            t = mark_run(hist, q, t);
-        while (q == limit)
-            limit = vmsig_load64_acquire(&h->bare->taken) + SLOTS;
-        bare_put(h->bare, 0, q);
+        vmsig_slot *s;
+        due = next_beat(h, due);
+        while ((s = vmsig_ring_next(&h->there.out)) == NULL)
+            vmsig_pause();
+        bench_fill(s, q);
+        s->origin = due;
+        vmsig_ring_publish1(&h->there.out);
+        bench_way_flush(&h->there);
     }
 }
 
-static void ring_drain(void *arg) {
-    hop *h = arg;
-    uint32_t taken = 0; /* in this turn, which ends when all is taken or the budget is */
-    for (uint64_t q = 0; q < h->n; q++) {
-        if (taken == TURN || vmsig_ring_peek(&h->there.in) == NULL) {
-            vmsig_ring_release(&h->there.in);
-            taken = 0;
-        }
-        take(&h->there, false);
-        taken++;
-    }
-    vmsig_ring_release(&h->there.in);
-}
-static void ring_fill(hop *h, bench_hist *hist) {
-    uint64_t t = 0;
-    for (uint64_t q = 0; q < h->n; q++) {
-        if (q % RUN == 0)
-            t = mark_run(hist, q, t);
-        put(&h->there, q);
-        if ((q + 1) % h->turn == 0)
-            flush(&h->there);
-    }
-}
+/* ---- rounds ---------------------------------------------------------------------------------------------- */
 
 static void open_hop(hop *h) {
     memset(h->line, 0, 8192);
-    memset(h->bare, 0, sizeof *h->bare);
-    way_open(&h->there);
-    way_open(&h->back);
-    for (int i = 0; i < 2; i++)
-        if ((h->eventfds[i] = vmsig_bell_create()) < 0)
-            bench_fail("no eventfd");
+    memset(h->bare[0], 0, sizeof *h->bare[0]);
+    memset(h->bare[1], 0, sizeof *h->bare[1]);
+    bench_hist_reset(h->hist);
+    bench_way_open(&h->there, BENCH_SLOTS, 0);
+    bench_way_open(&h->back, BENCH_SLOTS, 0);
 }
 
 static void close_hop(hop *h) {
-    way_close(&h->there);
-    way_close(&h->back);
-    close(h->eventfds[0]);
-    close(h->eventfds[1]);
+    bench_way_close(&h->there);
+    bench_way_close(&h->back);
 }
 
-static void latency(const bench_options *o, hop *h, bench_series *s, void (*answer)(void *),
-                    void (*ask)(hop *, bench_hist *), uint64_t n, bool block) {
-    static bench_hist hist;
-    h->n = n * o->scale / 100 + 1;
-    h->block = block;
+static void ping_pong(const bench_options *o, hop *h, bench_series *s, void (*answer)(void *),
+                      void (*ask)(hop *, bench_hist *)) {
+    h->n = bench_scaled(o, ASKS);
     open_hop(h);
-    bench_hist_reset(&hist);
     pid_t peer = bench_fork(o, answer, h);
-    ask(h, &hist);
+    ask(h, h->hist);
     bench_join(peer);
     close_hop(h);
-    bench_add_latency(s, &hist, 2);
+    bench_add_latency(s, h->hist, 2);
 }
 
-static void rate(const bench_options *o, hop *h, bench_series *s, void (*drain)(void *),
-                 void (*ask)(hop *, bench_hist *), uint32_t turn) {
-    static bench_hist hist;
-    h->turn = turn;
-    h->n = (EVENTS * (uint64_t)o->scale / 100 / RUN + 2) * RUN;
-    bench_hist_reset(&hist);
+static void schedule(const bench_options *o, hop *h, bench_series *s, void (*receive)(void *), void (*send)(hop *)) {
+    h->n = bench_scaled(o, BEATS);
+    h->period = bench_ticks_of(PERIOD_NS);
     open_hop(h);
-    pid_t peer = bench_fork(o, drain, h);
-    ask(h, &hist);
+    pid_t peer = bench_fork(o, receive, h);
+    while (vmsig_load64(h->line) == 0) /* it is there */
+        vmsig_pause();
+    send(h);
     bench_join(peer);
     close_hop(h);
-    bench_add_rate(s, RUN, &hist);
+    bench_add_latency(s, h->hist, 1);
 }
 
-static void bench_spin(const bench_options *o, hop *h) {
-    static bench_series line = {.name = "floor: a line"}, slot = {.name = "floor: a bare slot"},
-                        ring = {.name = "ring, spinning"}, bare_rate = {.name = "floor: bare slots"},
-                        ones = {.name = "ring, one by one"}, turns = {.name = "ring, in turns of 32"};
-    for (unsigned i = 0; i < o->rounds; i++) {
-        bench_progress(o, i);
-        latency(o, h, &line, line_answer, line_ask, ASKS_SPIN, false);
-        latency(o, h, &slot, bare_answer, bare_ask, ASKS_SPIN, false);
-        latency(o, h, &ring, ring_answer, ring_ask, ASKS_SPIN, false);
-        rate(o, h, &bare_rate, bare_drain, bare_fill, TURN);
-        rate(o, h, &ones, ring_drain, ring_fill, 1);
-        rate(o, h, &turns, ring_drain, ring_fill, TURN);
-    }
-    bench_report(o, &line, NULL, 0);
-    bench_report(o, &slot, (const bench_series *[]){&line}, 1);
-    bench_report(o, &ring, (const bench_series *[]){&line, &slot}, 2);
-    bench_report(o, &bare_rate, NULL, 0);
-    bench_report(o, &ones, (const bench_series *[]){&bare_rate}, 1);
-    bench_report(o, &turns, (const bench_series *[]){&bare_rate}, 1);
+/* Up for its measurement only: it spins. */
+static void ask_actors(const bench_options *o, const char *poll, bench_series *s) {
+    bench_beds beds = {0};
+    bench_pair p;
+    bench_pair_start(&p, &beds, poll, o->cpu[0], o->cpu[1]);
+    bench_add_latency_ns(s, bench_pair_ask(&p, bench_scaled(o, ASKS), 0), 2);
+    bench_pair_stop(&p);
+    bench_pin(o->cpu[0]);
 }
 
-static void bench_block(const bench_options *o, hop *h) {
-    static bench_series eventfd = {.name = "floor: an eventfd"}, ring = {.name = "ring, sleeping"};
-    for (unsigned i = 0; i < o->rounds; i++) {
-        latency(o, h, &eventfd, eventfd_answer, eventfd_ask, ASKS_BLOCK, true);
-        latency(o, h, &ring, ring_answer, ring_ask, ASKS_BLOCK, true);
-    }
-    bench_report(o, &eventfd, NULL, 0);
-    bench_report(o, &ring, (const bench_series *[]){&eventfd}, 1);
+static void report(const bench_options *o, const bench_series *s, const bench_series *line, const bench_series *slot) {
+    bench_report(o, s, (const bench_series *[]){line, slot}, 2);
 }
 
 void bench_hop(const bench_options *o) {
-    hop h = {.line = bench_shared(8192), .bare = bench_shared(sizeof(bare))};
-    bench_report_title(o, "one hop, two processes, one way, 64 bytes");
-    if (o->cpu[0] != o->cpu[1])
-        bench_spin(o, &h);
-    else
-        bench_note(o, "one processor: what spins is left out");
-    bench_block(o, &h);
+    static bench_series line = {.name = "floor: a line"}, slot = {.name = "floor: a bare slot"},
+                        ring = {.name = "ring, spinning"}, slot_due = {.name = "floor: a bare slot, on schedule"},
+                        ring_due = {.name = "ring, spinning, on schedule"}, spin = {.name = "actors, spinning"},
+                        adaptive = {.name = "actors, adaptive, busy"};
+    if (o->cpu[0] == o->cpu[1]) {
+        bench_note(o, "hop: it takes two processors to spin; see `bench wake` for one");
+        return;
+    }
+    hop h = {.line = bench_shared(8192),
+             .bare = {bench_shared(sizeof(bench_bare)), bench_shared(sizeof(bench_bare))},
+             .hist = bench_shared(sizeof(bench_hist))};
+    for (unsigned i = 0; i < o->rounds; i++) {
+        bench_progress(o, i);
+        ping_pong(o, &h, &line, line_answer, line_ask);
+        ping_pong(o, &h, &slot, bare_answer, bare_ask);
+        ping_pong(o, &h, &ring, ring_answer, ring_ask);
+        schedule(o, &h, &slot_due, bare_receive, bare_send);
+        schedule(o, &h, &ring_due, ring_receive, ring_send);
+        ask_actors(o, "spin", &spin);
+        ask_actors(o, "adaptive", &adaptive);
+    }
+    bench_report_title(o, "two processes, one way, 64 bytes, spinning");
+    bench_report(o, &line, NULL, 0);
+    bench_report(o, &slot, (const bench_series *[]){&line}, 1);
+    report(o, &ring, &line, &slot);
+    bench_report(o, &slot_due, NULL, 0);
+    bench_report(o, &ring_due, (const bench_series *[]){&slot_due}, 1);
+    report(o, &spin, &line, &slot);
+    bench_report(o, &adaptive, (const bench_series *[]){&spin}, 1);
+    bench_note(o, "on schedule: one each %u ns, from the moment for which it was scheduled", PERIOD_NS);
+    bench_unshare(h.line, 8192);
+    bench_unshare(h.bare[0], sizeof(bench_bare));
+    bench_unshare(h.bare[1], sizeof(bench_bare));
+    bench_unshare(h.hist, sizeof(bench_hist));
 }

@@ -32,8 +32,8 @@ void bench_add_latency(bench_series *s, const bench_hist *h, unsigned parts) {
     add(s, figures_of(h, bench_ns, parts));
 }
 
-void bench_add_latency_ns(bench_series *s, const bench_hist *h) {
-    add(s, figures_of(h, as_it_is, 1));
+void bench_add_latency_ns(bench_series *s, const bench_hist *h, unsigned parts) {
+    add(s, figures_of(h, as_it_is, parts));
 }
 
 void bench_add_rate(bench_series *s, uint64_t events, const bench_hist *h) {

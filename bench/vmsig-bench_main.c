@@ -9,11 +9,14 @@
 
 #include "bench/bench.h"
 #include "bench/chain.h"
+#include "bench/pair.h"
 #include "supervisor/cli/cli.h"
 
 static const char help[] = "vmsig bench [options] [family ...]\n"
                            "Measures latency and throughput on this machine. Without a name: every family.\n"
-                           "  hop           one hop: two processes, one ring\n"
+                           "  hop           one hop between two processors that spin: ping-pong, on a schedule\n"
+                           "  wake          one hop to who sleeps: on one processor, and to the other\n"
+                           "  throughput    one hop: as many events as go through\n"
                            "  ctx           the transfer context: submit + next, 10 000 and 1 000 000 queued\n"
                            "  seam          lease hand-over, memory writes: command to result, in one process\n"
                            "  audit         a record of the audit log: append, and until it is durable\n"
@@ -28,8 +31,9 @@ static const char help[] = "vmsig bench [options] [family ...]\n"
 static const struct {
     const char *name;
     void (*run)(const bench_options *o);
-} families[] = {
-    {"hop", bench_hop}, {"ctx", bench_ctx}, {"seam", bench_seam}, {"audit", bench_audit}, {"chain", bench_chain}};
+} families[] = {{"hop", bench_hop},    {"wake", bench_wake}, {"throughput", bench_throughput},
+                {"ctx", bench_ctx},    {"seam", bench_seam}, {"audit", bench_audit},
+                {"chain", bench_chain}};
 
 #define FAMILIES (sizeof families / sizeof families[0])
 
@@ -118,9 +122,23 @@ static int decide(wishes *w, bench_options *o) {
     return VMSIG_EXIT_OK;
 }
 
+/* As an actor of a topology that a family has started. */
+static bool run_actor(const char *which, const char *arg, int *code) {
+    if (strcmp(which, "--sensor") == 0)
+        *code = bench_chain_sensor(arg);
+    else if (strcmp(which, "--asker") == 0)
+        *code = bench_pair_asker(arg);
+    else if (strcmp(which, "--answerer") == 0)
+        *code = bench_pair_answerer();
+    else
+        return false;
+    return true;
+}
+
 int main(int argc, char **argv) {
-    if (argc == 3 && strcmp(argv[1], "--sensor") == 0) /* started by the chain's supervisor */
-        return bench_chain_sensor(argv[2]);
+    int code;
+    if (argc == 3 && run_actor(argv[1], argv[2], &code))
+        return code;
     bench_book book = {0};
     bench_options o = {.book = &book};
     wishes w = {.rounds = 9, .scale = 100};
@@ -133,7 +151,6 @@ int main(int argc, char **argv) {
         {"plot", VMSIG_CLI_TEXT, &w.plot, 0},
         {NULL, VMSIG_CLI_YES, NULL, 0},
     };
-    int code;
     char name[] = "bench"; /* as which it is known to its user */
     argv[0] = name;
     if (!vmsig_cli_parse(argc, argv, help, opts, w.words, &w.n, &code) || (code = decide(&w, &o)) != VMSIG_EXIT_OK)

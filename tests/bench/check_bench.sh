@@ -25,23 +25,24 @@ END
     say "$1"
 }
 
-timeout 100 "$bench" hop --rounds 1 --scale 1 --json --plot "$out.svg" >"$out" 2>&1
+timeout 100 "$bench" hop wake throughput --rounds 1 --scale 1 --json --plot "$out.svg" >"$out" 2>&1
 judge bench-json '
-sleeping = rows["ring, sleeping"]
+sleeping = rows["ring, sleeping, 1 cpu"]
 assert {"family", "rounds", "unit", "p50", "p99", "p99.9", "p99.99", "max", "mean"} < set(sleeping), sleeping
-assert sleeping["unit"] == "ns" and sleeping["family"] == "hop", sleeping
+assert sleeping["unit"] == "ns" and sleeping["family"] == "wake", sleeping
 assert 0 < sleeping["p50"] <= sleeping["p99"] <= sleeping["max"], sleeping
-assert sleeping["p99.99"] is None, "40 values know nothing of one in ten thousand"
-assert sleeping["ratio"]["floor: an eventfd"] > 0, sleeping
+assert sleeping["p99.99"] is None, "21 values know nothing of one in ten thousand"
+assert sleeping["ratio"]["floor: a futex, 1 cpu"] > 0, sleeping
 if "machine" in rows:
     assert rows["machine"]["distance"][0] in ("siblings", "near", "far"), rows["machine"]
     assert rows["ring, spinning"]["ratio"]["floor: a line"] > 0, rows
+    assert rows["actors, spinning"]["p50"] > 0, "by the public API"
     assert rows["ring, in turns of 32"]["unit"] == "events/s" and rows["ring, in turns of 32"]["value"] > 0, rows
 '
 /usr/bin/python3 - "$out.svg" >>"$out" 2>&1 <<'END'
 import sys, xml.dom.minidom
 texts = [t.firstChild.data for t in xml.dom.minidom.parse(sys.argv[1]).getElementsByTagName("text")]
-assert "ring, sleeping" in texts and "hop: latency" in texts and "p99.99" in texts, texts
+assert "ring, sleeping, 1 cpu" in texts and "wake: latency" in texts and "p99.99" in texts, texts
 END
 say bench-plot
 rm -f "$out.svg"

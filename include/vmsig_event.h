@@ -143,7 +143,8 @@ typedef struct vmsig_vm {
 
 #define VMSIG_MEMWRITE_VIRTUAL 1u /* addr is virtual, walked at the moment of the effect */
 
-/* VMSIG_CMD_MEMWRITE. size 1, 2, 4, 8: one atomic store of `value`; any other size: the bytes are the payload. */
+/* VMSIG_CMD_MEMWRITE. size 1, 2, 4, 8: one atomic store of `value`; any other size: the bytes are the payload,
+ * and the VM is made to stand still for them. */
 typedef struct vmsig_memwrite {
     uint64_t addr;
     uint64_t value;

@@ -56,8 +56,7 @@ static const vmsig_need *memwrite_need(const vmsig_event *cmd) {
     memcpy(&w, cmd->inln, sizeof w);
     if (w.size == 0 || (w.flags & ~VMSIG_MEMWRITE_VIRTUAL))
         return NULL;
-    bool atomic = w.size == 1 || w.size == 2 || w.size == 4 || w.size == 8;
-    return cmd->payload_len == (atomic ? 0 : w.size) ? lookup(VMSIG_CMD_MEMWRITE, 0) : NULL;
+    return cmd->payload_len == (vmsig_memwrite_atomic(w.size) ? 0 : w.size) ? lookup(VMSIG_CMD_MEMWRITE, 0) : NULL;
 }
 
 static const vmsig_need *lease_need(const vmsig_event *cmd) {

@@ -26,6 +26,11 @@ extern const size_t vmsig_needs_n;
  * lengths, choices, ranges; not at epoch, token or what the sender may. */
 const vmsig_need *vmsig_need_of(const vmsig_event *cmd);
 
+/* A memory write of that size is one store; its value is in the body, else its bytes are the payload. */
+static inline bool vmsig_memwrite_atomic(uint32_t size) {
+    return size == 1 || size == 2 || size == 4 || size == 8;
+}
+
 /* What a command is answered that a source (vmsig_source_ops) refused with this errno. */
 vmsig_status vmsig_refusal(int error);
 

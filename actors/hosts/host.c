@@ -9,6 +9,8 @@
 
 #include "actors/hosts/memwrite.h"
 #include "actors/hosts/record.h"
+#include "actors/hosts/writes.h"
+#include "rings/atomics.h"
 #include "schema/caps.h"
 
 #define GROUP_MAX (VMSIG_INLINE_MAX / sizeof(vmsig_input))
@@ -39,6 +41,9 @@ struct vmsig_host {
     unsigned owed;         /* owed bits */
     unsigned results_owed; /* effects that are DONE and not ANSWERED */
     bool neutral_owed;     /* held keys could not be let go while the VM stood still */
+
+    vmsig_writes writes; /* that wait for the VM to stand still */
+    bool holding;        /* it was asked to, and has not gone on yet */
 };
 
 /* ---- telling ----------------------------------------------------------------------------------------- */
@@ -255,11 +260,43 @@ static int do_vm(vmsig_host *h, uint32_t corr, uint32_t op, uint64_t *detail) {
     return h->backend->query && h->state.state != VMSIG_VM_DOWN ? h->backend->query(h->vm, corr, detail) : VMSIG_OK;
 }
 
+static const vmsig_memctx *ctx_of(const vmsig_host *h) {
+    return h->ctx_valid ? &h->ctx : NULL;
+}
+
+static vmsig_status write_now(vmsig_host *h, const vmsig_event *cmd) {
+    vmsig_memwrite w;
+    memcpy(&w, cmd->inln, sizeof w);
+    return vmsig_guest_write(&h->ram, ctx_of(h), &w, cmd->payload);
+}
+
+static int hold(vmsig_host *h) {
+    int status = h->backend->hold(h->vm);
+    h->holding = status == VMSIG_HOST_LATER;
+    return status;
+}
+
+/* More than one store: the VM has to stand still. What cannot be done at all does not stop it. */
+static int write_held(vmsig_host *h, const vmsig_event *cmd, const vmsig_memwrite *w) {
+    vmsig_status s = vmsig_guest_check(&h->ram, ctx_of(h), w);
+    if (s != VMSIG_OK || !h->backend->hold)
+        return (int)(s != VMSIG_OK ? s : VMSIG_INVALID);
+    int status = h->holding ? VMSIG_HOST_LATER : hold(h);
+    if (status == VMSIG_HOST_LATER)
+        return vmsig_writes_put(&h->writes, cmd) < 0 ? (int)VMSIG_UNAVAILABLE : status;
+    return status == VMSIG_OK ? (int)write_now(h, cmd) : status;
+}
+
+/* No write overtakes one that waits. */
 static int do_memwrite(vmsig_host *h, const vmsig_event *cmd) {
     vmsig_memwrite w;
     memcpy(&w, cmd->inln, sizeof w);
-    return (int)vmsig_guest_write(&h->ram, h->ctx_valid ? &h->ctx : NULL, &w, cmd->payload,
-                                  h->state.state == VMSIG_VM_RUNNING);
+    bool running = h->state.state == VMSIG_VM_RUNNING;
+    if (!vmsig_memwrite_atomic(w.size) && (running || h->writes.n > 0))
+        return write_held(h, cmd, &w);
+    if (h->writes.n == 0)
+        return (int)write_now(h, cmd);
+    return vmsig_writes_put(&h->writes, cmd) < 0 ? (int)VMSIG_UNAVAILABLE : VMSIG_HOST_LATER;
 }
 
 static int do_fence(vmsig_host *h, uint32_t corr, vmsig_lease_class cls) {
@@ -325,6 +362,46 @@ static int command(void *src, const vmsig_event *cmd) {
 }
 
 /* ---- for backends ------------------------------------------------------------------------------------ */
+
+/* Those that were done; written is what one is answered that went well. */
+static void answer_writes(vmsig_host *h, vmsig_status written) {
+    uint32_t corr;
+    vmsig_status status;
+    while (vmsig_writes_take(&h->writes, &corr, &status))
+        vmsig_host_done(h, corr, status == VMSIG_OK ? written : status, 0);
+}
+
+/* The last look of the gate is now, when the effect starts. */
+void vmsig_host_held(vmsig_host *h, vmsig_status status) {
+    for (unsigned i = 0; i < h->writes.n; i++) {
+        vmsig_write *w = &h->writes.w[i];
+        if (w->done)
+            continue;
+        vmsig_status allowed = gate(h, &w->cmd);
+        w->status = status != VMSIG_OK ? status : allowed != VMSIG_OK ? allowed : write_now(h, &w->cmd);
+        w->done = true;
+    }
+    if (status != VMSIG_OK)
+        answer_writes(h, status);
+}
+
+void vmsig_host_let_go(vmsig_host *h, vmsig_status status) {
+    answer_writes(h, status);
+    h->holding = false;
+    int held = h->writes.n > 0 ? hold(h) : VMSIG_HOST_LATER;
+    if (held == VMSIG_HOST_LATER)
+        return;
+    vmsig_host_held(h, (vmsig_status)held);
+    answer_writes(h, VMSIG_OK);
+}
+
+uint64_t vmsig_host_note(const vmsig_host *h) {
+    return h->record->note;
+}
+
+void vmsig_host_set_note(vmsig_host *h, uint64_t note) {
+    vmsig_store64_release(&h->record->note, note);
+}
 
 uint32_t vmsig_host_epoch(const vmsig_host *h) {
     return h->env.epoch ? vmsig_epoch_of(vmsig_epoch_word(h->env.epoch)) : 0;
@@ -443,6 +520,7 @@ static void close_host(void *src) {
     vmsig_host *h = src;
     if (h->backend->close)
         h->backend->close(h->vm);
+    vmsig_writes_clear(&h->writes);
     vmsig_record_close(h->record, h->env.state_fd);
     free(h);
 }

@@ -44,6 +44,9 @@ typedef struct vmsig_host_backend {
     int (*lifecycle)(void *vm, uint32_t corr, uint32_t op);       /* VM stop and cont come as PAUSE, RESUME */
     int (*query)(void *vm, uint32_t corr, uint64_t *detail);      /* NULL: the state last told is the answer */
     int (*quiet)(void *vm, uint32_t corr, vmsig_lease_class cls); /* drain; NULL: no effect is ever under way */
+    /* Have the VM stand still for memory writes: OK = it does; HOST_LATER = vmsig_host_held follows. NULL: larger writes
+     * take a VM that is paused. */
+    int (*hold)(void *vm);
     int (*fd)(void *vm);
     int (*on_readable)(void *vm); /* 0, or negative errno: the VM is gone for good */
     const char *(*why)(void *vm); /* then: the sentence that tells why; NULL: the errno does */
@@ -69,6 +72,13 @@ void vmsig_host_state(vmsig_host *h, vmsig_vm_state state, uint32_t cause);
 /* The epoch moves while the VM's state stays as it is. */
 void vmsig_host_epoch_ended(vmsig_host *h);
 void vmsig_host_memctx(vmsig_host *h, const vmsig_memctx *ctx, const vmsig_seg *segs, int n);
+/* The VM that was to be held stands still (OK): the writes that wait are done; or why it does not: so they are answered.
+ * Then the backend has it go on and says how that went. What was written is answered only then: OK, unless it failed. */
+void vmsig_host_held(vmsig_host *h, vmsig_status status);
+void vmsig_host_let_go(vmsig_host *h, vmsig_status status);
+/* A word of the backend's own that outlives the process, with the record of effects; 0 at first. */
+uint64_t vmsig_host_note(const vmsig_host *h);
+void vmsig_host_set_note(vmsig_host *h, uint64_t note);
 /* The mapping through which MEMWRITE stores: base holds `bytes` bytes (borrowed until the next call), placed by segs
  * (copied). base NULL: nothing can be written now (UNAVAILABLE). -EINVAL: the segments don't fit. */
 int vmsig_host_set_ram(vmsig_host *h, void *base, uint64_t bytes, const vmsig_seg *segs, int n);

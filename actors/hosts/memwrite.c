@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "rings/atomics.h"
+#include "schema/caps.h"
 
 #define PIECES_MAX (VMSIG_PAYLOAD_MAX / 4096u + 2u)
 
@@ -53,14 +54,14 @@ static vmsig_status write_atomic(const vmsig_guest *ram, const vmsig_memctx *ctx
     return VMSIG_OK;
 }
 
-static vmsig_status write_bytes(const vmsig_guest *ram, const vmsig_memctx *ctx, const vmsig_memwrite *w,
-                                const uint8_t *bytes) {
-    piece pieces[PIECES_MAX];
-    unsigned n = 0;
-    for (uint64_t done = 0; done < w->size; done += pieces[n++].len) {
-        if (n == PIECES_MAX || w->addr + done < w->addr)
+/* The pieces that the whole range is made of: *n of them. */
+static vmsig_status resolve_all(const vmsig_guest *ram, const vmsig_memctx *ctx, const vmsig_memwrite *w, piece *pieces,
+                                unsigned *n) {
+    *n = 0;
+    for (uint64_t done = 0; done < w->size; done += pieces[(*n)++].len) {
+        if (*n == PIECES_MAX || w->addr + done < w->addr)
             return VMSIG_INVALID;
-        piece *p = &pieces[n];
+        piece *p = &pieces[*n];
         vmsig_status s = resolve(ram, ctx, w->addr + done, w->flags, p);
         if (s != VMSIG_OK)
             return s;
@@ -69,18 +70,30 @@ static vmsig_status write_bytes(const vmsig_guest *ram, const vmsig_memctx *ctx,
         else if (!(w->flags & VMSIG_MEMWRITE_VIRTUAL))
             return VMSIG_INVALID; /* it crosses the segment's end */
     }
-    for (unsigned i = 0; i < n; bytes += pieces[i++].len)
-        memcpy(pieces[i].at, bytes, pieces[i].len);
     return VMSIG_OK;
 }
 
+static vmsig_status write_bytes(const vmsig_guest *ram, const vmsig_memctx *ctx, const vmsig_memwrite *w,
+                                const uint8_t *bytes) {
+    piece pieces[PIECES_MAX];
+    unsigned n;
+    if (w->size == 0 || w->size > VMSIG_PAYLOAD_MAX)
+        return VMSIG_INVALID;
+    vmsig_status s = resolve_all(ram, ctx, w, pieces, &n);
+    for (unsigned i = 0; s == VMSIG_OK && bytes && i < n; bytes += pieces[i++].len)
+        memcpy(pieces[i].at, bytes, pieces[i].len);
+    return s;
+}
+
 vmsig_status vmsig_guest_write(const vmsig_guest *ram, const vmsig_memctx *ctx, const vmsig_memwrite *w,
-                               const void *bytes, bool running) {
+                               const void *bytes) {
     if (!ram->base)
         return VMSIG_UNAVAILABLE;
-    if (w->size == 1 || w->size == 2 || w->size == 4 || w->size == 8)
+    if (vmsig_memwrite_atomic(w->size))
         return write_atomic(ram, ctx, w);
-    if (running || w->size == 0 || w->size > VMSIG_PAYLOAD_MAX || !bytes)
-        return VMSIG_INVALID;
-    return write_bytes(ram, ctx, w, bytes);
+    return bytes ? write_bytes(ram, ctx, w, bytes) : VMSIG_INVALID;
+}
+
+vmsig_status vmsig_guest_check(const vmsig_guest *ram, const vmsig_memctx *ctx, const vmsig_memwrite *w) {
+    return ram->base ? write_bytes(ram, ctx, w, NULL) : VMSIG_UNAVAILABLE;
 }

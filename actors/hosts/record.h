@@ -16,7 +16,7 @@
 #include "vmsig_event.h"
 
 #define VMSIG_RECORD_KIND    0x74736f68u /* "host" */
-#define VMSIG_RECORD_VERSION 1u
+#define VMSIG_RECORD_VERSION 2u
 #define VMSIG_RECORD_EFFECTS 1024u  /* as many commands may be under way; a power of two */
 #define VMSIG_KEYS_MAX       0x300u /* evdev codes of keys and buttons */
 
@@ -39,6 +39,7 @@ typedef struct vmsig_effect {
 typedef struct vmsig_record {
     vmsig_state_head head;              /* unused where the record is in plain memory */
     uint64_t held[VMSIG_KEYS_MAX / 64]; /* keys and buttons that the VM may hold down */
+    uint64_t note;                      /* the backend's */
     vmsig_effect effects[VMSIG_RECORD_EFFECTS];
 } vmsig_record;
 

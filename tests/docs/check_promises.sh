@@ -1,5 +1,5 @@
 #!/bin/sh
-# docs/promises.md: every test that it names is there, every line of the three sections of docs/semantics.md has one, and
+# docs/promises.md: every test that it names is there, every line of the four sections of docs/semantics.md has one, and
 # every row names one.
 set -u
 tmp=$(mktemp -d)
@@ -22,7 +22,7 @@ done >"$tmp/missing"
 say "the tests that it names are there" "$(tr '\n' ' ' <"$tmp/missing")"
 
 # The first words of a row stand in the line that it takes apart.
-for section in Delivery Epochs Leases; do
+for section in Delivery Epochs Leases "Memory writes"; do
     awk -v s="## $section" '$0 == s {on = 1; next} /^## / {on = 0} on' docs/semantics.md >"$tmp/text"
     awk -v s="## $section" '$0 == s {on = 1; next} /^## / {on = 0} on' docs/promises.md | grep '^| ' | grep -v '^| line ' |
         cut -d'|' -f2 | sed 's/^ *//; s/ *$//' | sort -u >"$tmp/keys"

@@ -30,8 +30,7 @@ static void publish(mem *m) {
     vmsig_host_memctx(m->r.host, &ctx, segs, 2);
 }
 
-static void setup(mem *m) {
-    static const vmsig_host_backend backend = {.name = "memory", .start = started};
+static void setup_with(mem *m, const vmsig_host_backend *backend) {
     rig_pages(&m->r);
     vmsig_host_env env = rig_env(&m->r, -1);
     m->ram = aligned_alloc(4096, RAM);
@@ -42,10 +41,15 @@ static void setup(mem *m) {
     put(m, 0x3000, 2, 0x4000 | VMSIG_PTE_PRESENT);
     put(m, 0x4000, 0, 0x5000 | VMSIG_PTE_PRESENT); /* not writable for the guest: that does not bind the host */
     put(m, 0x4000, 1, 0x100000 | VMSIG_PTE_PRESENT);
-    m->r.host = vmsig_host_new(EP, &backend, NULL, &env);
+    m->r.host = vmsig_host_new(EP, backend, NULL, &env);
     cr_assert_not_null(m->r.host);
     rig_start(&m->r);
     cr_assert_eq(vmsig_host_set_ram(m->r.host, m->ram, RAM, segs, 2), 0);
+}
+
+static void setup(mem *m) {
+    static const vmsig_host_backend backend = {.name = "memory", .start = started};
+    setup_with(m, &backend);
 }
 
 static void end(mem *m) {
@@ -120,6 +124,104 @@ Test(memwrite, more_than_one_store_takes_a_vm_that_stands_still) {
     cr_expect_eq(rig_write_bytes(&m.r, 0x90000, text, 3, 0), VMSIG_INVALID);
     end(&m);
 }
+
+/* ---- a VM that has to be stopped for it ------------------------------------------------------------------ */
+
+static int asks; /* how often it was asked to stand still */
+static int answer_to_hold;
+
+static int hold(void *vm) {
+    (void)vm;
+    asks++;
+    return answer_to_hold;
+}
+
+static void setup_held(mem *m, int answer) {
+    static const vmsig_host_backend backend = {.name = "memory", .start = started, .hold = hold};
+    setup_with(m, &backend);
+    asks = 0;
+    answer_to_hold = answer;
+}
+
+/* Sixteen bytes at addr; the corr of the write. */
+static uint64_t ask(mem *m, uint64_t addr, char with) {
+    char text[16];
+    memset(text, with, sizeof text);
+    rig_write_bytes(&m->r, addr, text, sizeof text, 0);
+    return m->r.corr;
+}
+
+Test(held, writes_are_done_when_the_vm_stands_and_answered_when_it_goes_on) {
+    mem m;
+    setup_held(&m, VMSIG_HOST_LATER);
+    uint64_t first = ask(&m, 0x5003, 'a'), second = ask(&m, 0x5004, 'b');
+    rig_write(&m.r, 0x5008, 1, 'c', 0); /* nothing overtakes them */
+    uint64_t third = m.r.corr;
+    cr_expect_eq(asks, 1, "one stop for all of them");
+    cr_expect_eq(m.ram[0x5003], 0);
+    vmsig_host_held(m.r.host, VMSIG_OK);
+    cr_expect_eq(memcmp(m.ram + 0x5003, "abbbbcbbbbbbbbbbb", 17), 0);
+    cr_expect(rig_status(&m.r, first) == -1 && rig_status(&m.r, third) == -1, "it has not gone on yet");
+    uint64_t late = ask(&m, 0x6000, 'd'); /* for the next time */
+    vmsig_host_let_go(m.r.host, VMSIG_OK);
+    cr_expect(rig_status(&m.r, first) == VMSIG_OK && rig_status(&m.r, second) == VMSIG_OK &&
+              rig_status(&m.r, third) == VMSIG_OK);
+    cr_expect(asks == 2 && rig_status(&m.r, late) == -1 && m.ram[0x6000] == 0);
+    vmsig_host_held(m.r.host, VMSIG_OK);
+    vmsig_host_let_go(m.r.host, VMSIG_OK);
+    cr_expect(asks == 2 && rig_status(&m.r, late) == VMSIG_OK && m.ram[0x6000] == 'd');
+    end(&m);
+}
+
+Test(held, what_became_of_it_is_told_as_it_was) {
+    mem m;
+    setup_held(&m, VMSIG_HOST_LATER);
+    uint64_t w = ask(&m, 0x5000, 'a');
+    vmsig_host_held(m.r.host, VMSIG_TIMEOUT);
+    cr_expect_eq(rig_status(&m.r, w), VMSIG_TIMEOUT, "at once: nothing was written");
+    vmsig_host_let_go(m.r.host, VMSIG_PARTIAL);
+    w = ask(&m, 0x5000, 'a');
+    vmsig_host_held(m.r.host, VMSIG_OK);
+    vmsig_host_let_go(m.r.host, VMSIG_PARTIAL);
+    cr_expect_eq(rig_status(&m.r, w), VMSIG_PARTIAL, "written, and the VM does not go on");
+    cr_expect_eq(m.ram[0x5000], 'a');
+    w = ask(&m, 0x6000, 'b');
+    vmsig_host_epoch_ended(m.r.host);
+    vmsig_host_held(m.r.host, VMSIG_OK);
+    vmsig_host_let_go(m.r.host, VMSIG_UNKNOWN);
+    cr_expect_eq(rig_status(&m.r, w), VMSIG_FENCED, "the gate looks when the effect starts");
+    cr_expect_eq(m.ram[0x6000], 0);
+    end(&m);
+}
+
+Test(held, what_cannot_be_done_stops_nothing) {
+    mem m;
+    setup_held(&m, VMSIG_HOST_LATER);
+    ask(&m, 0x7ffd, 'a');
+    cr_expect_eq(rig_status(&m.r, m.r.corr), VMSIG_INVALID);
+    cr_expect_eq(asks, 0);
+    answer_to_hold = VMSIG_UNAVAILABLE;
+    ask(&m, 0x5000, 'a');
+    cr_expect_eq(rig_status(&m.r, m.r.corr), VMSIG_UNAVAILABLE);
+    answer_to_hold = VMSIG_OK;
+    ask(&m, 0x5000, 'b');
+    cr_expect_eq(rig_status(&m.r, m.r.corr), VMSIG_OK);
+    cr_expect_eq(m.ram[0x500f], 'b');
+    end(&m);
+}
+
+Test(held, more_than_can_wait_are_refused) {
+    mem m;
+    setup_held(&m, VMSIG_HOST_LATER);
+    for (int i = 0; i < 64; i++)
+        ask(&m, 0x5000, 'a');
+    cr_expect_eq(rig_status(&m.r, m.r.corr), -1);
+    ask(&m, 0x5000, 'b');
+    cr_expect_eq(rig_status(&m.r, m.r.corr), VMSIG_UNAVAILABLE);
+    end(&m);
+}
+
+/* ---- bytes ------------------------------------------------------------------------------------------- */
 
 Test(memwrite, virtual_bytes_go_page_by_page_or_not_at_all) {
     mem m;

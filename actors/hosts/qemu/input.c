@@ -106,7 +106,7 @@ static bool send_item(vmsig_qemu *q, vmsig_qemu_item *it) {
 }
 
 void vmsig_qemu_pump(vmsig_qemu *q) {
-    while (q->queue_n > 0) {
+    while (q->queue_n > 0 && !q->holding) { /* a VM that stands still refuses input; it will go on at once */
         vmsig_qemu_item *it = &q->queue[q->queue_head];
         if (it->n > 0 && !takes_input(q)) {
             refuse(q, it);

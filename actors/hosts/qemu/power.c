@@ -6,15 +6,13 @@
 
 #include "actors/hosts/qemu/qemu_i.h"
 
-static int send(vmsig_qemu *q, vmsig_qmp_reply_fn fn, uint32_t tag, const char *name) {
-    return vmsig_qmp_send(q->qmp, vmsig_qemu_deadline(), fn, q, tag, "\"execute\":\"%s\"", name);
-}
-
 /* ---- the strict order of a reset --------------------------------------------------------------------- */
 
 static void end_reset(vmsig_qemu *q) {
     uint32_t corr = q->reset_corr;
     bool again = q->reset_again;
+    if (!again)
+        vmsig_qemu_plan_is(q, VMSIG_PLAN_NONE);
     q->resetting = q->frozen = q->reset_again = q->running_again = false;
     q->reset_corr = q->reset_op = 0;
     vmsig_host_done(q->host, corr, VMSIG_OK, 0);
@@ -50,7 +48,7 @@ static void on_reset(void *ud, uint32_t tag, int rc, const json_t *value) {
         return;
     if (!q->resume_after)
         end_reset(q);
-    else if (send(q, on_continued, 0, "cont") < 0)
+    else if (vmsig_qemu_send(q, on_continued, 0, "cont") < 0)
         vmsig_qemu_fail(q, "the VM could not be reset: QEMU takes no commands");
 }
 
@@ -66,7 +64,8 @@ static void reset_frozen(vmsig_qemu *q) {
     vmsig_qemu_move_epoch(q, q->resume_after ? VMSIG_VM_RUNNING : VMSIG_VM_PAUSED, q->reset_op);
     uint64_t at = vmsig_qemu_deadline();
     static const char action[] = "\"execute\":\"set-action\",\"arguments\":{\"reboot\":\"%s\"}";
-    if (vmsig_qmp_send(q->qmp, at, on_step, q, 0, action, "reset") < 0 || send(q, on_step, 0, "system_reset") < 0 ||
+    if (vmsig_qmp_send(q->qmp, at, on_step, q, 0, action, "reset") < 0 ||
+        vmsig_qemu_send(q, on_step, 0, "system_reset") < 0 ||
         vmsig_qmp_send(q->qmp, at, on_reset, q, 0, action, "shutdown") < 0)
         vmsig_qemu_fail(q, "the VM could not be reset: QEMU takes no commands");
 }
@@ -83,22 +82,30 @@ void vmsig_qemu_guest_reset(vmsig_qemu *q) {
         q->reset_again = q->reset_again || q->running_again;
         return;
     }
-    if (!q->resetting) {
-        q->resetting = true;
-        q->resume_after = q->want != VMSIG_VM_PAUSED;
-        q->reset_op = 0;
-    }
+    if (q->resetting)
+        reset_frozen(q);
+    else
+        vmsig_qemu_finish_reset(q, q->want != VMSIG_VM_PAUSED);
+}
+
+static void begin(vmsig_qemu *q, bool resume_after, uint32_t op) {
+    q->resetting = true;
+    q->resume_after = resume_after;
+    q->reset_op = op;
+    vmsig_qemu_plan_is(q, resume_after ? VMSIG_PLAN_RESET : VMSIG_PLAN_RESET_STAY);
+}
+
+void vmsig_qemu_finish_reset(vmsig_qemu *q, bool resume_after) {
+    begin(q, resume_after, 0);
     reset_frozen(q);
 }
 
 static int reset(vmsig_qemu *q, uint32_t corr, uint32_t op) {
     bool runs = q->want == VMSIG_VM_RUNNING || q->want == VMSIG_VM_SUSPENDED;
-    q->resume_after = q->want != VMSIG_VM_PAUSED;
-    if (runs && send(q, on_stopped_for_reset, 0, "stop") < 0)
+    if (runs && vmsig_qemu_send(q, on_stopped_for_reset, 0, "stop") < 0)
         return VMSIG_UNAVAILABLE;
-    q->resetting = true;
+    begin(q, q->want != VMSIG_VM_PAUSED, op);
     q->reset_corr = corr;
-    q->reset_op = op;
     if (!runs)
         reset_frozen(q);
     return VMSIG_HOST_LATER;
@@ -108,10 +115,14 @@ static int reset(vmsig_qemu *q, uint32_t corr, uint32_t op) {
 
 /* What a command made of the VM; refused: it is as it was. */
 static void on_moved(vmsig_qemu *q, vmsig_vm_state state, uint32_t op, uint32_t corr, int rc, const json_t *value) {
-    if (q->expected > 0)
-        q->expected--;
+    unsigned *under_way = state == VMSIG_VM_PAUSED ? &q->stops : &q->conts;
+    if (*under_way > 0)
+        --*under_way;
     if (rc == 0 && !q->resetting) {
-        vmsig_qemu_tell(q, state, op);
+        if (state == VMSIG_VM_RUNNING && q->foreign) /* as if he had let it go on himself */
+            vmsig_qemu_move_epoch(q, state, op);
+        else
+            vmsig_qemu_tell(q, state, op);
         vmsig_qemu_sample(q);
         vmsig_qemu_pump(q);
     } else if (rc == -EREMOTEIO) {
@@ -146,26 +157,38 @@ static void on_quit(void *ud, uint32_t corr, int rc, const json_t *value) {
     }
 }
 
+static void on_resume_due(void *ud, uint32_t corr, int rc, const json_t *value);
+
 static int move(vmsig_qemu *q, uint32_t corr, vmsig_vm_state to) {
     bool pause = to == VMSIG_VM_PAUSED;
     if (q->want == to)
         return VMSIG_OK;
-    if (send(q, pause ? on_paused : on_resumed, corr, pause ? "stop" : "cont") < 0)
+    if (!pause && q->holding)
+        return vmsig_qemu_send(q, on_resume_due, corr, "query-status") < 0 ? (int)VMSIG_UNAVAILABLE : VMSIG_HOST_LATER;
+    if (vmsig_qemu_send(q, pause ? on_paused : on_resumed, corr, pause ? "stop" : "cont") < 0)
         return VMSIG_UNAVAILABLE;
     q->want = to;
-    q->expected++;
+    *(pause ? &q->stops : &q->conts) += 1;
     return VMSIG_HOST_LATER;
 }
 
+/* A query's answer: what it stood still for, when it was to be resumed, is over. */
+static void on_resume_due(void *ud, uint32_t corr, int rc, const json_t *value) {
+    (void)value;
+    int status = rc == 0 ? move(ud, corr, VMSIG_VM_RUNNING) : (int)vmsig_qemu_status(rc);
+    if (status != VMSIG_HOST_LATER)
+        vmsig_host_done(((vmsig_qemu *)ud)->host, corr, (vmsig_status)status, 0);
+}
+
 static int ask(vmsig_qemu *q, uint32_t corr, uint32_t op, const char *name) {
-    if (send(q, on_asked, corr, name) < 0)
+    if (vmsig_qemu_send(q, on_asked, corr, name) < 0)
         return VMSIG_UNAVAILABLE;
     q->cause = op;
     return VMSIG_HOST_LATER;
 }
 
 static int quit(vmsig_qemu *q, uint32_t corr) {
-    if (send(q, on_quit, corr, "quit") < 0)
+    if (vmsig_qemu_send(q, on_quit, corr, "quit") < 0)
         return VMSIG_UNAVAILABLE;
     q->quitting = true;
     q->quit_corr = corr;
@@ -219,13 +242,15 @@ static void on_status(void *ud, uint32_t corr, int rc, const json_t *value) {
     vmsig_qemu *q = ud;
     vmsig_vm_state state =
         rc == 0 ? vmsig_qemu_state_of(json_string_value(json_object_get(value, "status"))) : q->state;
+    if (state == VMSIG_VM_PAUSED && q->state == VMSIG_VM_RUNNING && q->want == VMSIG_VM_RUNNING)
+        state = VMSIG_VM_RUNNING; /* it stands still for a write */
     vmsig_host_done(q->host, corr, vmsig_qemu_status(rc), (uint64_t)state);
 }
 
 int vmsig_qemu_query(void *vm, uint32_t corr, uint64_t *detail) {
     vmsig_qemu *q = vm;
     (void)detail;
-    if (!q->up || send(q, on_status, corr, "query-status") < 0)
+    if (!q->up || vmsig_qemu_send(q, on_status, corr, "query-status") < 0)
         return VMSIG_UNAVAILABLE;
     if (!q->resetting)
         vmsig_qemu_sample(q);

@@ -43,6 +43,20 @@ uint64_t vmsig_qemu_deadline(void) {
     return vmsig_now_ns() + VMSIG_QEMU_COMMAND_NS;
 }
 
+int vmsig_qemu_send(vmsig_qemu *q, vmsig_qmp_reply_fn fn, uint32_t tag, const char *name) {
+    return vmsig_qmp_send(q->qmp, vmsig_qemu_deadline(), fn, q, tag, "\"execute\":\"%s\"", name);
+}
+
+/* It is about this QEMU: what was noted of a former one is of no use. */
+void vmsig_qemu_plan_is(vmsig_qemu *q, vmsig_qemu_plan plan) {
+    vmsig_host_set_note(q->host, (uint64_t)q->machine.pid << 8 | plan);
+}
+
+vmsig_qemu_plan vmsig_qemu_planned(const vmsig_qemu *q) {
+    uint64_t note = vmsig_host_note(q->host);
+    return note >> 8 == (uint64_t)q->machine.pid ? (vmsig_qemu_plan)(note & 0xff) : VMSIG_PLAN_RUN;
+}
+
 void vmsig_qemu_tell(vmsig_qemu *q, vmsig_vm_state state, uint32_t cause) {
     q->state = q->want = state;
     q->cause = 0;
@@ -65,6 +79,8 @@ void vmsig_qemu_open_ram(vmsig_qemu *q, const vmsig_seg *segs, int n) {
         q->segs_n = n;
         memcpy(q->segs, segs, (size_t)n * sizeof *segs);
     }
+    if (q->migrating)
+        return;
     if (vmsig_host_set_ram(q->host, q->machine.ram, q->machine.bytes, q->segs, q->segs_n) < 0)
         vmsig_qemu_fail(q, "QEMU's map of memory does not fit the VM's RAM");
 }
@@ -84,8 +100,9 @@ static void on_shutdown(vmsig_qemu *q, const char *reason) {
         vmsig_qemu_move_epoch(q, VMSIG_VM_SHUTDOWN, q->cause);
 }
 
+/* A `cont` of our own that is under way undoes it. */
 static void on_stop(vmsig_qemu *q) {
-    if (q->expected > 0 || q->resetting || q->state != VMSIG_VM_RUNNING)
+    if (q->stops > 0 || q->conts > 0 || q->resetting || q->state != VMSIG_VM_RUNNING)
         return;
     q->foreign = true;
     vmsig_qemu_tell(q, VMSIG_VM_PAUSED, 0);
@@ -95,9 +112,11 @@ static void on_stop(vmsig_qemu *q) {
 static void on_resume(vmsig_qemu *q) {
     if (q->resetting)
         q->running_again = true;
-    if (q->expected > 0 || q->resetting || q->state == VMSIG_VM_RUNNING)
+    if (q->migrated)
+        vmsig_qemu_migration(q, "none");
+    if (q->conts > 0 || q->resetting || (q->state == VMSIG_VM_RUNNING && !q->holding))
         return;
-    if (q->foreign)
+    if (q->foreign || q->holding)
         vmsig_qemu_move_epoch(q, VMSIG_VM_RUNNING, 0);
     else
         vmsig_qemu_tell(q, VMSIG_VM_RUNNING, 0);
@@ -107,6 +126,12 @@ static void on_resume(vmsig_qemu *q) {
 static void on_wakeup(vmsig_qemu *q) {
     vmsig_qemu_move_epoch(q, VMSIG_VM_RUNNING, q->cause);
     vmsig_qemu_sample(q);
+}
+
+static void on_migration(vmsig_qemu *q, const json_t *data) {
+    const char *status = json_string_value(json_object_get(data, "status"));
+    if (status)
+        vmsig_qemu_migration(q, status);
 }
 
 static void on_event(void *ud, const char *name, const json_t *data) {
@@ -128,6 +153,8 @@ static void on_event(void *ud, const char *name, const json_t *data) {
         on_wakeup(q);
     else if (strcmp(name, "GUEST_PANICKED") == 0 && q->state != VMSIG_VM_CRASHED)
         vmsig_qemu_move_epoch(q, VMSIG_VM_CRASHED, 0);
+    else if (strcmp(name, "MIGRATION") == 0)
+        on_migration(q, data);
 }
 
 /* ---- start ------------------------------------------------------------------------------------------- */
@@ -153,10 +180,11 @@ static int offer(vmsig_qemu *q) {
 static void on_running(void *ud, uint32_t tag, int rc, const json_t *value) {
     vmsig_qemu *q = ud;
     (void)tag;
-    if (q->expected > 0)
-        q->expected--;
+    if (q->conts > 0)
+        q->conts--;
     if (!started(q, "does not let the guest run", rc, value))
         return;
+    vmsig_qemu_plan_is(q, VMSIG_PLAN_NONE);
     vmsig_qemu_tell(q, VMSIG_VM_RUNNING, 0);
     vmsig_qemu_sample(q);
 }
@@ -167,18 +195,34 @@ static void on_found(void *ud, uint32_t tag, int rc, const json_t *value) {
     (void)tag;
     if (!started(q, "does not tell its state", rc, value))
         return;
-    q->fresh = status && strcmp(status, "prelaunch") == 0;
+    q->prelaunch = status && strcmp(status, "prelaunch") == 0;
     q->want = vmsig_qemu_state_of(status);
 }
 
-/* A VM that a former worker had. That it stands still for a reset of the guest's may be told in what he left unread. */
+static void let_run(vmsig_qemu *q) {
+    vmsig_qemu_plan_is(q, VMSIG_PLAN_RUN);
+    if (vmsig_qemu_send(q, on_running, 0, "cont") < 0)
+        vmsig_qemu_fail(q, "QEMU takes no commands");
+    else
+        q->conts++;
+}
+
+/* A VM that nobody has begun with is to run; one that a former worker had may have been left in the middle of
+ * something. That it stands still for a reset of the guest's may also be told in what he left unread. */
 static void go_on(vmsig_qemu *q) {
-    if (q->want == VMSIG_VM_SHUTDOWN && q->reset_due) {
-        vmsig_qemu_guest_reset(q);
-        return;
+    vmsig_qemu_plan plan = vmsig_qemu_planned(q);
+    bool stands = q->want != VMSIG_VM_RUNNING;
+    if (q->want == VMSIG_VM_SHUTDOWN && q->reset_due && plan < VMSIG_PLAN_RESET)
+        plan = VMSIG_PLAN_RESET;
+    if (stands && plan >= VMSIG_PLAN_RESET && !q->prelaunch) {
+        vmsig_qemu_finish_reset(q, plan == VMSIG_PLAN_RESET);
+    } else if (q->want == VMSIG_VM_PAUSED && (plan == VMSIG_PLAN_RUN || plan == VMSIG_PLAN_RESET)) {
+        let_run(q);
+    } else {
+        vmsig_qemu_plan_is(q, VMSIG_PLAN_NONE);
+        vmsig_qemu_tell(q, q->want, 0);
+        vmsig_qemu_sample(q);
     }
-    vmsig_qemu_tell(q, q->want, 0);
-    vmsig_qemu_sample(q);
 }
 
 /* The machine is built and RAM is mapped: all other commands were answered before. */
@@ -198,13 +242,7 @@ static void on_built(void *ud, uint32_t tag, int rc, const json_t *value) {
     }
     q->up = true;
     vmsig_qemu_open_ram(q, segs, n);
-    if (!q->fresh) {
-        go_on(q);
-        return;
-    }
-    q->expected++;
-    if (vmsig_qmp_send(q->qmp, vmsig_qemu_deadline(), on_running, q, 0, "\"execute\":\"cont\"") < 0)
-        vmsig_qemu_fail(q, "QEMU takes no commands");
+    go_on(q);
 }
 
 static void on_greeted(void *ud, uint32_t tag, int rc, const json_t *value) {
@@ -227,6 +265,21 @@ static void on_mice(void *ud, uint32_t tag, int rc, const json_t *value) {
         json_array_foreach(value, i, mouse) q->tablet = q->tablet || json_is_true(json_object_get(mouse, "absolute"));
 }
 
+static void on_migrate(void *ud, uint32_t tag, int rc, const json_t *value) {
+    const char *status = rc == 0 ? json_string_value(json_object_get(value, "status")) : NULL;
+    (void)tag;
+    if (status)
+        vmsig_qemu_migration(ud, status);
+}
+
+/* Its events are off by default. Refused while it migrates: then who began it has them on, or the query tells. */
+static int ask_for_migration(vmsig_qemu *q, uint64_t at) {
+    int rc = vmsig_qmp_send(q->qmp, at, NULL, NULL, 0,
+                            "\"execute\":\"migrate-set-capabilities\",\"arguments\":{\"capabilities\":"
+                            "[{\"capability\":\"events\",\"state\":true}]}");
+    return rc == 0 ? vmsig_qmp_send(q->qmp, at, on_migrate, q, 0, "\"execute\":\"query-migrate\"") : rc;
+}
+
 static int ask_first(vmsig_qemu *q) {
     uint64_t at = vmsig_now_ns() + START_NS;
     int rc = q->resumed ? vmsig_qmp_resync(q->qmp) : 0;
@@ -235,6 +288,8 @@ static int ask_first(vmsig_qemu *q) {
     if (rc == 0)
         rc = vmsig_qmp_send(q->qmp, at, on_action, q, 0,
                             "\"execute\":\"set-action\",\"arguments\":{\"reboot\":\"shutdown\"}");
+    if (rc == 0)
+        rc = ask_for_migration(q, at);
     if (rc == 0)
         rc = vmsig_qmp_send(q->qmp, at, on_found, q, 0, "\"execute\":\"query-status\"");
     if (rc == 0)
@@ -338,6 +393,7 @@ const vmsig_host_backend vmsig_qemu_backend = {.name = "qemu",
                                                .lifecycle = vmsig_qemu_lifecycle,
                                                .query = vmsig_qemu_query,
                                                .quiet = vmsig_qemu_quiet,
+                                               .hold = vmsig_qemu_hold,
                                                .fd = fd,
                                                .on_readable = on_readable,
                                                .why = why,

@@ -1,7 +1,8 @@
 /* qemu_i.h: the inside of the QEMU backend: what its files share.
  *
  *   qemu.c   start, events, end     power.c   lifecycle, the strict order of a reset
- *   input.c  the queue of input     sample.c  the memctx            said.c  what QEMU says for people
+ *   hold.c   still for a write      input.c   the queue of input    sample.c  the memctx
+ *   said.c   what QEMU says for people
  */
 #ifndef VMSIG_QEMU_INSIDE_H
 #define VMSIG_QEMU_INSIDE_H
@@ -14,6 +15,14 @@
 #define VMSIG_QEMU_QUIET_NS   (1000 * VMSIG_QMP_MS) /* that of the query behind all that is under way */
 #define VMSIG_QEMU_QUEUE      64u
 #define VMSIG_QEMU_GROUP      (VMSIG_INLINE_MAX / sizeof(vmsig_input))
+
+/* What an adapter that dies leaves to be done, as its successor finds it. */
+typedef enum vmsig_qemu_plan {
+    VMSIG_PLAN_NONE = 0,
+    VMSIG_PLAN_RUN = 1,        /* it stands still for a moment: cont */
+    VMSIG_PLAN_RESET = 2,      /* then it runs */
+    VMSIG_PLAN_RESET_STAY = 3, /* then it is paused */
+} vmsig_qemu_plan;
 
 /* A group of input that waits for its turn; n = 0: a barrier, answered when all before it is done. */
 typedef struct vmsig_qemu_item {
@@ -34,7 +43,7 @@ typedef struct vmsig_qemu {
     vmsig_vm_state want;  /* where it is when all that is under way has been done */
     bool kept;            /* the machine is somebody else\'s to end */
     bool resumed;         /* a former worker had the VM */
-    bool fresh;           /* it has not run yet */
+    bool prelaunch;       /* found so: it has not run since it was made, or reset */
     bool reset_due;       /* told before it was asked for its state: it stands still for a reset */
     bool up;              /* started; false again when QEMU has ended */
     bool resetting;       /* from the command, or the guest's reset, until it runs again */
@@ -43,10 +52,13 @@ typedef struct vmsig_qemu {
     bool resume_after;    /* it is to run after the reset */
     bool running_again;   /* within it: the VM runs again, and the reply that ends it is on its way */
     uint32_t reset_corr, reset_op;
-    uint32_t cause;    /* of the next state that an event tells */
-    unsigned expected; /* STOP and RESUME events that follow from own commands */
-    bool foreign;      /* somebody else stopped it */
-    bool quitting;     /* `quit` was sent */
+    uint32_t cause;        /* of the next state that an event tells */
+    unsigned stops, conts; /* own commands under way, whose events say nothing new */
+    bool foreign;          /* somebody else stopped it */
+    bool holding;          /* from `stop` for a memory write until `cont` was sent */
+    bool migrating;        /* nothing may be written */
+    bool migrated;         /* away, unless it runs here again */
+    bool quitting;         /* `quit` was sent */
     uint32_t quit_corr;
     bool tablet; /* it takes absolute positions */
 
@@ -84,11 +96,22 @@ void vmsig_qemu_shut_ram(vmsig_qemu *q);
 void vmsig_qemu_tell(vmsig_qemu *q, vmsig_vm_state state, uint32_t cause);
 void vmsig_qemu_move_epoch(vmsig_qemu *q, vmsig_vm_state state, uint32_t cause);
 
+void vmsig_qemu_plan_is(vmsig_qemu *q, vmsig_qemu_plan plan); /* durable */
+vmsig_qemu_plan vmsig_qemu_planned(const vmsig_qemu *q);
+/* Sends a command of no arguments. */
+int vmsig_qemu_send(vmsig_qemu *q, vmsig_qmp_reply_fn fn, uint32_t tag, const char *name);
+
 /* power.c */
 int vmsig_qemu_lifecycle(void *vm, uint32_t corr, uint32_t op);
 int vmsig_qemu_query(void *vm, uint32_t corr, uint64_t *detail);
 void vmsig_qemu_guest_reset(vmsig_qemu *q);
+/* It stands still, and a reset was begun by who is gone. */
+void vmsig_qemu_finish_reset(vmsig_qemu *q, bool resume_after);
 vmsig_vm_state vmsig_qemu_state_of(const char *status); /* as query-status says it */
+
+/* hold.c */
+int vmsig_qemu_hold(void *vm);
+void vmsig_qemu_migration(vmsig_qemu *q, const char *status); /* as an event, or query-migrate, says it */
 
 /* input.c */
 int vmsig_qemu_take_input(void *vm, uint32_t corr, const vmsig_input *in, uint32_t n);

@@ -116,15 +116,15 @@ static int take_line(vmsig_qmp *q, const char *line, size_t len) {
     return ours || !q->understood ? 0 : -EPROTO;
 }
 
-static int take_lines(vmsig_qmp *q) {
+/* All whole lines; what follows them is dropped: it is still in the stream. */
+static int take_lines(vmsig_qmp *q, size_t len) {
     size_t at = 0;
     int rc = 0;
-    for (char *nl; rc == 0 && !q->over && (nl = memchr(q->in + at, '\n', q->in_len - at));) {
+    for (char *nl; rc == 0 && !q->over && (nl = memchr(q->in + at, '\n', len - at));) {
         rc = take_line(q, q->in + at, (size_t)(nl - (q->in + at)));
         at = (size_t)(nl - q->in) + 1;
     }
-    q->in_len -= at;
-    memmove(q->in, q->in + at, q->in_len);
+    q->in_len = 0;
     return rc;
 }
 
@@ -142,10 +142,35 @@ static int make_room(vmsig_qmp *q) {
     return 0;
 }
 
+static void skip(vmsig_qmp *q, size_t n) {
+    char text[4096];
+    while (n > 0) {
+        ssize_t some = recv(q->fd, text, n < sizeof text ? n : sizeof text, MSG_DONTWAIT);
+        if (some <= 0 && errno != EINTR)
+            return;
+        n -= some > 0 ? (size_t)some : 0;
+    }
+}
+
+/* What was looked at, up to its last whole line, is taken from the stream only when all of it has been handled: who
+ * dies in between leaves it to his successor. The beginning of a long line, which is a reply, is taken at once. */
+static int take(vmsig_qmp *q, size_t n) {
+    const char *last = memrchr(q->in + q->in_len, '\n', n);
+    if (!last) {
+        skip(q, n);
+        q->in_len += n;
+        return 0;
+    }
+    size_t len = (size_t)(last - q->in) + 1, whole = len - q->in_len;
+    int rc = take_lines(q, len);
+    skip(q, whole);
+    return rc;
+}
+
 void vmsig_qmp_drain(vmsig_qmp *q) {
     while (!q->over) {
         int rc = make_room(q);
-        ssize_t n = rc == 0 ? read(q->fd, q->in + q->in_len, q->in_room - q->in_len) : 0;
+        ssize_t n = rc == 0 ? recv(q->fd, q->in + q->in_len, q->in_room - q->in_len, MSG_PEEK | MSG_DONTWAIT) : 0;
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0 && errno == EAGAIN)
@@ -154,8 +179,7 @@ void vmsig_qmp_drain(vmsig_qmp *q) {
             end(q, rc);
             return;
         }
-        q->in_len += (size_t)n;
-        rc = take_lines(q);
+        rc = take(q, (size_t)n);
         if (rc < 0)
             end(q, rc);
     }
@@ -234,7 +258,8 @@ int vmsig_qmp_new(vmsig_loop *loop, int fd, const vmsig_qmp_ops *ops, void *ud, 
     vmsig_qmp *q = calloc(1, sizeof *q);
     if (!q)
         return -ENOMEM;
-    *q = (vmsig_qmp){.loop = loop, .fd = fd, .ops = ops, .ud = ud, .understood = true, .next_id = 1};
+    *q = (vmsig_qmp){.loop = loop, .fd = fd, .ops = ops, .ud = ud, .understood = true};
+    q->next_id = 1 + (uint32_t)(vmsig_now_ns() >> 10 & INT32_MAX >> 1); /* no former client's */
     int rc = vmsig_timer_new(loop, on_timer, q, &q->timer);
     if (rc == 0)
         rc = vmsig_loop_add(loop, fd, EPOLLIN, on_ready, q);

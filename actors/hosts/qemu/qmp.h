@@ -3,6 +3,7 @@
  *   send ──{"execute":…,"id":N}──► QEMU ──{"return":…,"id":N}──► the reply's function, exactly once
  *                                   └────{"event":…}───────────► ops.event, in the order of the stream
  *
+ * A line is taken from the stream when it has been handled: the successor of a client that died meanwhile finds it there.
  * Several commands may be under way; QEMU answers them in order. Each has a deadline: a QEMU that is stopped never
  * answers. A reply that comes after its deadline is dropped.
  *

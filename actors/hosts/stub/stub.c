@@ -241,6 +241,12 @@ static int start(void *vm, vmsig_host *host) {
     return 0;
 }
 
+/* Nothing of the guest runs while the adapter does. */
+static int hold(void *vm) {
+    (void)vm;
+    return VMSIG_OK;
+}
+
 static int fd(void *vm) {
     return ((stub *)vm)->timer_fd;
 }
@@ -260,6 +266,7 @@ const vmsig_host_backend vmsig_stub_backend = {.name = "stub",
                                                .start = start,
                                                .input = input,
                                                .lifecycle = lifecycle,
+                                               .hold = hold,
                                                .fd = fd,
                                                .on_readable = on_readable,
                                                .close = close_stub};

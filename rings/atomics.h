@@ -7,6 +7,7 @@
 #include <ck_pr.h>
 #include <sched.h>
 #include <stdint.h>
+#include <sys/single_threaded.h>
 
 #if defined(__SANITIZE_THREAD__)
 #define VMSIG_TSAN 1
@@ -96,19 +97,30 @@ static inline void vmsig_pause(void) {
 }
 
 /* A lock for sections of some tens of nanoseconds, among threads of one process. A thread that waits long lets others
- * run: the holder may have been preempted. */
+ * run: the holder may have been preempted. As long as the process has one thread (libc knows), it is taken by a plain
+ * store: a thread that starts later sees that. */
 typedef struct vmsig_spin {
     uint32_t taken;
 } vmsig_spin;
 
-static inline void vmsig_spin_lock(vmsig_spin *l) {
-    for (unsigned turns = 1; ck_pr_fas_32(&l->taken, 1) != 0; turns++)
+static __attribute__((noinline, unused)) void vmsig_spin_wait(vmsig_spin *l) {
+    unsigned turns = 1;
+    do {
         while (ck_pr_load_32(&l->taken) != 0) {
             if (turns++ % 64u == 0)
                 sched_yield();
             ck_pr_stall();
         }
-    ck_pr_fence_lock();
+    } while (ck_pr_fas_32(&l->taken, 1) != 0);
+}
+static inline void vmsig_spin_lock(vmsig_spin *l) {
+    if (__libc_single_threaded) {
+        ck_pr_store_32(&l->taken, 1);
+    } else {
+        if (ck_pr_fas_32(&l->taken, 1) != 0)
+            vmsig_spin_wait(l);
+        ck_pr_fence_lock();
+    }
     VMSIG_TSAN_ACQUIRE(l);
 }
 static inline void vmsig_spin_unlock(vmsig_spin *l) {

@@ -8,7 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "actors/context/engine.h"
+#include "actors/context/engine_hot.h"
 #include "rings/atomics.h"
 
 #define ENTRIES_FIRST 8192u /* reserved, not touched: memory is taken as the queue grows */
@@ -163,7 +163,7 @@ int vmsig_ctx_timing_fd(vmsig_ctx *c, vmsig_dir dir) {
 
 /* ---- submit -------------------------------------------------------------------------------------------- */
 
-/* Doubles the entries' address range; pages are moved, not copied. */
+/* Doubles the entries' address range; pages are moved, not copied. So long a queue is better off with huge pages. */
 static int grow(half *h) {
     size_t old = (size_t)h->capacity * sizeof *h->entries;
     if (h->capacity >= ENTRIES_MAX)
@@ -171,6 +171,7 @@ static int grow(half *h) {
     void *map = mremap(h->entries, old, 2 * old, MREMAP_MAYMOVE);
     if (map == MAP_FAILED)
         return -ENOMEM;
+    madvise(map, 2 * old, MADV_HUGEPAGE);
     h->entries = map;
     h->capacity *= 2;
     vmsig_engine_moved(h->engine, h->entries, h->capacity);
@@ -200,33 +201,65 @@ static void tell(const half *h, vmsig_event *ev, uint64_t seq, uint64_t ts_ns) {
     ev->dir = (uint8_t)h->dir;
 }
 
-static int submit_locked(vmsig_ctx *c, half *h, vmsig_event *ev) {
+/* Something is timed earlier than the timing fd. */
+static void arm_earlier(vmsig_ctx *c, half *h) {
+    uint64_t due = vmsig_engine_due(h->engine);
+    if (due != 0 && (h->armed == 0 || due < h->armed))
+        arm(c, h, due);
+}
+
+static int submit_long(vmsig_ctx *c, half *h, vmsig_event *ev, vmsig_entry *cand) {
     vmsig_step s;
-    uint32_t blank = vmsig_engine_blank(h->engine);
-    int r = blank == VMSIG_NONE ? grow(h) : 0;
+    uint64_t ts_ns = cand->ts_ns;
+    int r = vmsig_engine_plan(h->engine, cand, &s);
     if (r < 0)
-        return r;
-    if (blank == VMSIG_NONE)
-        blank = vmsig_engine_blank(h->engine);
-    vmsig_entry *cand = &h->entries[blank];
-    if ((r = vmsig_entry_from_event(cand, ev)) < 0)
-        return r;
-    if (ev->ts_ns == 0)
-        cand->ts_ns = c->now(c->now_ud);
-    uint64_t ts_ns = cand->ts_ns, seq = vmsig_engine_accept_plain(h->engine, blank);
-    if (seq != 0) {
-        tell(h, ev, seq, ts_ns);
-        return 0;
-    }
-    if ((r = vmsig_engine_plan(h->engine, cand, &s)) < 0)
         return r;
     tell(h, ev, s.seq, ts_ns);
     bool lost = s.op == VMSIG_OP_REFUSE;
     apply(c, h, &s, cand);
-    uint64_t due = vmsig_engine_due(h->engine);
-    if (due != 0 && (h->armed == 0 || due < h->armed))
-        arm(c, h, due);
+    arm_earlier(c, h);
     return s.op == VMSIG_OP_COALESCE || lost ? 1 : 0;
+}
+
+static int __attribute__((noinline)) submit_locked(vmsig_ctx *c, half *h, vmsig_event *ev) {
+    uint32_t blank = entry_blank(h->engine);
+    int r;
+    if (blank == VMSIG_NONE) {
+        if ((r = grow(h)) < 0)
+            return r;
+        blank = entry_blank(h->engine);
+    }
+    vmsig_entry *cand = &h->entries[blank];
+    if ((r = entry_from_event(cand, ev)) < 0)
+        return r;
+    if (ev->ts_ns == 0)
+        cand->ts_ns = c->now(c->now_ud);
+    if (!is_brief(h->engine, cand->source, cand->kind, cand->endpoint, cand->epoch))
+        return submit_long(c, h, ev, cand);
+    uint64_t ts_ns = cand->ts_ns;
+    uint32_t prio = vmsig_engine_prio(h->engine, cand);
+    tell(h, ev, accept_brief(h->engine, cand, blank, vmsig_entry_channel(cand), prio), ts_ns);
+    arm_earlier(c, h);
+    return 0;
+}
+
+/* The shortest way, which calls nobody: of an event without a payload that is_brief, whose flow is in its place already,
+ * or may go at once. false: nothing is done. */
+static inline bool submit_brief(half *h, vmsig_event *ev) {
+    vmsig_engine *e = h->engine;
+    uint32_t blank = entry_blank(e), source = ev->source, kind = ev->kind, endpoint = ev->endpoint, prio = ev->prio;
+    if (blank == VMSIG_NONE || ev->ts_ns == 0 || !bare_event_valid(ev) ||
+        !is_brief(e, source, kind, endpoint, ev->epoch))
+        return false;
+    prio = prio != VMSIG_PRIO_DEFAULT ? prio : e->prio[source];
+    uint32_t channel = endpoint * VMSIG_SOURCES_MAX + source, f = flow_of(channel, prio);
+    if (e->flows[f].state == FLOW_IDLE && !flow_is_free(e, f))
+        return false;
+    vmsig_entry *n = &e->entries[blank];
+    n->payload_len = 0;
+    entry_fill(n, ev, source);
+    tell(h, ev, accept_brief(e, n, blank, channel, prio), ev->ts_ns);
+    return true;
 }
 
 int vmsig_ctx_submit(vmsig_ctx *c, vmsig_dir dir, vmsig_event *ev) {
@@ -234,7 +267,7 @@ int vmsig_ctx_submit(vmsig_ctx *c, vmsig_dir dir, vmsig_event *ev) {
     if (h == NULL || ev == NULL)
         return fail(-EINVAL);
     vmsig_spin_lock(&h->lock);
-    int r = submit_locked(c, h, ev);
+    int r = submit_brief(h, ev) ? 0 : submit_locked(c, h, ev);
     vmsig_spin_unlock(&h->lock);
     return r >= 0 ? r : fail(r);
 }
@@ -242,19 +275,19 @@ int vmsig_ctx_submit(vmsig_ctx *c, vmsig_dir dir, vmsig_event *ev) {
 /* ---- next ---------------------------------------------------------------------------------------------- */
 
 static void send_entry(half *h, uint32_t idx, vmsig_event *out) {
-    uint32_t channel;
-    uint64_t at = vmsig_engine_sent_at(h->engine, idx, &channel);
-    vmsig_entry_to_event(&h->entries[idx], h->dir, out);
+    vmsig_entry *n = &h->entries[idx];
+    uint64_t at = sent_at(h->engine, n);
+    entry_to_event(n, h->dir, out);
     if (at != 0)
-        h->last_sent[channel] = at;
-    h->entries[idx].seq = 0;
+        h->last_sent[vmsig_entry_channel(n)] = at;
+    n->seq = 0;
     vmsig_engine_take(h->engine, idx);
 }
 
-static int next_locked(vmsig_ctx *c, half *h, vmsig_event *out) {
+static int __attribute__((noinline)) next_locked(vmsig_ctx *c, half *h, vmsig_event *out) {
     uint32_t idx;
     for (;;) {
-        vmsig_pick p = vmsig_engine_pick(h->engine, &idx);
+        vmsig_pick p = pick(h->engine, &idx);
         if (p == VMSIG_PICK_SEND) {
             send_entry(h, idx, out);
             return 1;
@@ -266,9 +299,26 @@ static int next_locked(vmsig_ctx *c, half *h, vmsig_event *out) {
         apply(c, h, &s, NULL);
     }
     uint64_t due = vmsig_engine_due(h->engine);
-    if (due != 0 || h->armed != 0)
+    if (due != h->armed)
         arm(c, h, due);
     return 0;
+}
+
+/* The shortest way, which calls nobody: no timer runs, and the flow whose turn it is may go at once. false: nothing is
+ * done. */
+static inline bool next_brief(half *h, vmsig_event *out) {
+    vmsig_engine *e = h->engine;
+    if (e->timed_n != 0 || e->expiring != 0 || e->ready_set == 0)
+        return false;
+    uint32_t f = e->ready[next_class(e)].head;
+    if (!flow_is_free(e, f))
+        return false;
+    uint32_t idx = e->flows[f].head;
+    vmsig_entry *n = &e->entries[idx];
+    entry_to_event(n, h->dir, out);
+    n->seq = 0;
+    take_head(e, f, idx);
+    return true;
 }
 
 int vmsig_ctx_next(vmsig_ctx *c, vmsig_dir dir, vmsig_event *out) {
@@ -276,7 +326,7 @@ int vmsig_ctx_next(vmsig_ctx *c, vmsig_dir dir, vmsig_event *out) {
     if (h == NULL || out == NULL)
         return fail(-EINVAL);
     vmsig_spin_lock(&h->lock);
-    int r = next_locked(c, h, out);
+    int r = next_brief(h, out) ? 1 : next_locked(c, h, out);
     vmsig_spin_unlock(&h->lock);
     return r;
 }

@@ -152,10 +152,6 @@ void vmsig_engine_result(const vmsig_engine *e, const vmsig_step *s, uint32_t k,
 /* The values are stored, and next_seq where step.seq != 0: brings the indexes up to date. */
 void vmsig_engine_index(vmsig_engine *e, const vmsig_step *s);
 
-/* plan, result and index in one, in place, for the library: the candidate in the blank entry idx, where no policy bears
- * on it; its seq, or 0: nothing was done, go the long way. */
-uint64_t vmsig_engine_accept_plain(vmsig_engine *e, uint32_t idx);
-
 typedef enum vmsig_pick {
     VMSIG_PICK_NONE = 0,
     VMSIG_PICK_SEND = 1,  /* *idx is due: dispatch it, then take; or hold its flow */
@@ -166,7 +162,8 @@ typedef enum vmsig_pick {
 vmsig_pick vmsig_engine_pick(vmsig_engine *e, uint32_t *idx);
 /* The entry from pick was sent, and its seq stored as 0: *at is the pacing time that was stored in last_sent. */
 void vmsig_engine_take(vmsig_engine *e, uint32_t idx);
-/* The time at which the channel of idx was sent, to be stored in last_sent[*channel] before take; 0 = not paced. */
+/* The time at which the channel of idx was sent (that of the pick), to be stored in last_sent[*channel] before take; 0 =
+ * not paced. */
 uint64_t vmsig_engine_sent_at(vmsig_engine *e, uint32_t idx, uint32_t *channel);
 /* Its way is barred for now: the flow waits until release. */
 void vmsig_engine_hold(vmsig_engine *e, uint32_t idx);

@@ -1,15 +1,21 @@
-/* engine_impl.h: what the engine's own files share: its indexes. Nobody else includes it. */
+/* engine_impl.h: what the engine's own files share: its indexes. Beside them only ctx.c includes it.
+ *
+ *   engine_plan.c    what will become of an event      engine_sched.c   what is due next
+ *   engine_result.c  the entries' new values           engine_setup.c   making, policies, rebuilding
+ *   engine.c         the indexes after it              engine_hot.h     the shortest way, inline
+ */
 #ifndef VMSIG_ENGINE_IMPL_H
 #define VMSIG_ENGINE_IMPL_H
 
 #include "actors/context/engine.h"
 
-#define CLASS_EXPRESS 5u /* beside the priorities 1..4 */
-#define CLASSES       6u
-#define FLOW_EXPRESS  (VMSIG_CHANNELS * 4u)
-#define FLOW_END      (FLOW_EXPRESS + VMSIG_ENDPOINTS_MAX)
-#define FLOWS         (FLOW_END + VMSIG_ENDPOINTS_MAX)
-#define MADE_HERE     0x80u /* in flags_prio: a LOST of this engine's, which more may join */
+#define CLASS_EXPRESS  5u /* beside the priorities 1..4 */
+#define CLASSES        6u
+#define CLASSES_SHARED (1u << VMSIG_PRIO_HIGH | 1u << VMSIG_PRIO_NORMAL | 1u << VMSIG_PRIO_LOW)
+#define FLOW_EXPRESS   (VMSIG_CHANNELS * 4u)
+#define FLOW_END       (FLOW_EXPRESS + VMSIG_ENDPOINTS_MAX)
+#define FLOWS          (FLOW_END + VMSIG_ENDPOINTS_MAX)
+#define MADE_HERE      0x80u /* in flags_prio: a LOST of this engine's, which more may join */
 
 typedef enum flow_state {
     FLOW_IDLE = 0, /* empty */
@@ -61,15 +67,17 @@ struct vmsig_engine {
     uint32_t credits; /* of express and urgent */
     uint32_t deficit[CLASSES];
     ring ready[CLASSES];
-    uint64_t expiring; /* endpoints */
+    uint32_t ready_set; /* classes whose ring is not empty: bits */
+    uint64_t expiring;  /* endpoints */
     uint32_t timed_n;
     uint32_t held_n;
     bool paces;
     bool bounds;      /* some source has, or had, a max_inflight */
-    uint32_t plain;   /* sources without any policy */
+    uint32_t brief;   /* sources whose events nothing merges, drops or refuses */
     uint32_t unpaced; /* sources that nothing delays */
     uint64_t gates;   /* endpoints whose EPOCH_END waits */
     uint32_t picked;  /* the flow that pick chose last */
+    uint64_t now;     /* of the pick, 0 = not read yet */
     uint8_t prio[VMSIG_SOURCES_MAX];
     vmsig_timing policy[VMSIG_SOURCES_MAX];
     endpoint_state ep[VMSIG_ENDPOINTS_MAX];
@@ -125,7 +133,8 @@ static inline bool flow_is_free(const vmsig_engine *e, uint32_t f) {
 }
 
 static inline void ring_push(vmsig_engine *e, uint32_t f) {
-    ring *r = &e->ready[flow_class(f)];
+    uint32_t cls = flow_class(f);
+    ring *r = &e->ready[cls];
     e->flows[f].state = FLOW_READY;
     e->flows[f].ring_next = VMSIG_NONE;
     if (r->head == VMSIG_NONE)
@@ -133,10 +142,38 @@ static inline void ring_push(vmsig_engine *e, uint32_t f) {
     else
         e->flows[r->tail].ring_next = f;
     r->tail = f;
+    e->ready_set |= 1u << cls;
 }
 
+static inline void ring_pop(vmsig_engine *e, uint32_t cls) {
+    ring *r = &e->ready[cls];
+    r->head = e->flows[r->head].ring_next;
+    if (r->head == VMSIG_NONE)
+        e->ready_set &= ~(1u << cls);
+}
+
+/* An event may join another of its endpoint, source and kind as long as its window is open. */
+static inline window *window_of(const vmsig_engine *e, const vmsig_entry *n) {
+    return &e->windows[(size_t)vmsig_entry_channel(n) * 256u + n->kind];
+}
+
+/* What the LOST of a refused candidate is stamped with: after EPOCH_END nothing of that epoch may come. */
+static inline uint32_t refused_epoch(const vmsig_step *s, const vmsig_entry *cand) {
+    return s->why == VMSIG_LOST_EPOCH ? 0 : cand->epoch;
+}
+
+/* engine_motion.c */
+/* The one type of motion that all items of an input group have: REL or ABS; 0 = keys, mixed, or malformed. */
+uint8_t motion_type(const vmsig_entry *n);
+/* Whether the motion of src fits into dst; write: it is put there. Axes that only one of them moves stay in. */
+bool motion_join(vmsig_entry *dst, const vmsig_entry *src, bool write);
+
 /* engine_sched.c */
-void flow_judge(vmsig_engine *e, uint32_t f); /* a flow in no ring and no heap: where does it belong? */
+extern const uint8_t class_weights[CLASSES];
+void sched_mature(vmsig_engine *e);                /* flows that are due by now become ready */
+uint32_t sched_expired(vmsig_engine *e);           /* the entry that EPOCH_END no longer waits for, or VMSIG_NONE */
+bool sched_must_wait(vmsig_engine *e, uint32_t f); /* the ready flow that is next: it is moved to where it waits */
+void flow_judge(vmsig_engine *e, uint32_t f);      /* a flow in no ring and no heap: where does it belong? */
 
 static inline void flow_wake(vmsig_engine *e, uint32_t f) {
     if (flow_is_free(e, f))
@@ -155,13 +192,6 @@ static inline void flow_append(vmsig_engine *e, uint32_t f, uint32_t idx) {
     }
     e->entries[w->tail].next = idx;
     w->tail = idx;
-}
-
-/* To the free list. */
-static inline void entry_release(vmsig_engine *e, uint32_t idx) {
-    e->entries[idx].next = e->free_head;
-    e->free_head = idx;
-    e->used--;
 }
 
 void flow_rejudge(vmsig_engine *e, uint32_t f); /* its head or its pace has changed */

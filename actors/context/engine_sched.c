@@ -1,14 +1,7 @@
 /* engine_sched.c: which entry is due next: ready rings, timer heap, credits, epoch gates. */
-#include "actors/context/engine_impl.h"
+#include "actors/context/engine_hot.h"
 
-static const uint32_t weights[CLASSES] = {[VMSIG_PRIO_LOW] = 1, [VMSIG_PRIO_NORMAL] = 2, [VMSIG_PRIO_HIGH] = 4};
-
-/* ---- ready rings -------------------------------------------------------------------------------------- */
-
-static void ring_pop(vmsig_engine *e, uint32_t cls) {
-    ring *r = &e->ready[cls];
-    r->head = e->flows[r->head].ring_next;
-}
+const uint8_t class_weights[CLASSES] = {[VMSIG_PRIO_LOW] = 1, [VMSIG_PRIO_NORMAL] = 2, [VMSIG_PRIO_HIGH] = 4};
 
 /* ---- timer heap: a binary heap of flows, least due first ----------------------------------------------- */
 
@@ -93,18 +86,6 @@ void flow_rejudge(vmsig_engine *e, uint32_t f) {
         return;
     heap_remove(e, e->flows[f].heap_at);
     flow_wake(e, f);
-}
-
-/* The flow has a new head, or none; it is in no ring and no heap. */
-static void flow_drop_head(vmsig_engine *e, uint32_t f) {
-    flow *w = &e->flows[f];
-    w->head = e->entries[w->head].next;
-    w->state = FLOW_IDLE;
-    if (w->head != VMSIG_NONE) {
-        __builtin_prefetch(&e->entries[w->head]);
-        __builtin_prefetch((const char *)&e->entries[w->head] + 64);
-        flow_wake(e, f);
-    }
 }
 
 /* ---- epoch gates --------------------------------------------------------------------------------------- */
@@ -197,7 +178,7 @@ static void expired_all(vmsig_engine *e, uint32_t endpoint) {
     e->expiring &= ~(1ull << endpoint); /* the rest goes out at once */
 }
 
-static uint32_t pick_expired(vmsig_engine *e) {
+uint32_t sched_expired(vmsig_engine *e) {
     while (e->expiring != 0) {
         uint32_t endpoint = (uint32_t)__builtin_ctzll(e->expiring);
         uint32_t first = endpoint * VMSIG_SOURCES_MAX * 4u;
@@ -224,7 +205,8 @@ static void flow_is_due(vmsig_engine *e, uint32_t f) {
     e->flows[f].state = FLOW_GATED;
 }
 
-static void mature(vmsig_engine *e, uint64_t now) {
+void sched_mature(vmsig_engine *e) {
+    uint64_t now = pick_now(e);
     while (e->timed_n != 0 && e->heap[0].due <= now) {
         uint32_t f = e->heap[0].flow;
         heap_remove(e, 0);
@@ -232,44 +214,19 @@ static void mature(vmsig_engine *e, uint64_t now) {
     }
 }
 
-static inline bool others_ready(const vmsig_engine *e) {
-    return e->ready[VMSIG_PRIO_HIGH].head != VMSIG_NONE || e->ready[VMSIG_PRIO_NORMAL].head != VMSIG_NONE ||
-           e->ready[VMSIG_PRIO_LOW].head != VMSIG_NONE;
-}
-
-static uint32_t next_class(vmsig_engine *e) {
-    uint32_t strict = e->ready[CLASS_EXPRESS].head != VMSIG_NONE       ? CLASS_EXPRESS
-                      : e->ready[VMSIG_PRIO_URGENT].head != VMSIG_NONE ? (uint32_t)VMSIG_PRIO_URGENT
-                                                                       : 0;
-    if (strict && e->credits > 0)
-        return strict;
-    if (!others_ready(e))
-        return strict;
-    while (e->ready[e->turn].head == VMSIG_NONE || e->deficit[e->turn] == 0) {
-        e->turn = e->turn == VMSIG_PRIO_LOW ? VMSIG_PRIO_HIGH : e->turn - 1;
-        e->deficit[e->turn] = weights[e->turn];
-    }
-    return e->turn;
-}
-
-/* Whether the flow at the head of its ring must wait after all: its channel dispatched from another class since, or a
- * gate has closed. Then it is moved to where it waits. */
-static bool must_wait(vmsig_engine *e, uint32_t f, uint64_t *now) {
+/* Its channel dispatched from another class since, or a gate has closed. */
+bool sched_must_wait(vmsig_engine *e, uint32_t f) {
     uint64_t due = 0;
     bool gated = head_gated(e, f);
     if (!gated) {
         due = head_due(e, f);
-        if (due == 0)
-            return false;
-        if (*now == 0)
-            *now = now_ns(e);
-        if (due <= *now && f < FLOW_END)
+        if (due == 0 || (due <= pick_now(e) && f < FLOW_END))
             return false;
     }
     ring_pop(e, flow_class(f));
     if (gated)
         e->flows[f].state = FLOW_GATED;
-    else if (due > *now)
+    else if (due > pick_now(e))
         heap_push(e, f, due);
     else
         flow_is_due(e, f);
@@ -277,44 +234,14 @@ static bool must_wait(vmsig_engine *e, uint32_t f, uint64_t *now) {
 }
 
 vmsig_pick vmsig_engine_pick(vmsig_engine *e, uint32_t *idx) {
-    uint64_t now = 0;
-    if (e->timed_n != 0)
-        mature(e, now = now_ns(e));
-    if (e->expiring != 0 && (*idx = pick_expired(e)) != VMSIG_NONE)
-        return VMSIG_PICK_EXPIRE;
-    for (;;) {
-        uint32_t cls = next_class(e);
-        if (cls == 0)
-            return VMSIG_PICK_NONE;
-        uint32_t f = e->ready[cls].head;
-        if (!flow_is_free(e, f) && must_wait(e, f, &now))
-            continue;
-        e->picked = f;
-        *idx = e->flows[f].head;
-        return VMSIG_PICK_SEND;
-    }
-}
-
-static void charge(vmsig_engine *e, uint32_t cls) {
-    if (cls < VMSIG_PRIO_URGENT) {
-        e->deficit[cls]--;
-        e->credits = e->credits + VMSIG_REFILL < VMSIG_BURST ? e->credits + VMSIG_REFILL : VMSIG_BURST;
-    } else if (!others_ready(e))
-        e->credits = VMSIG_BURST;
-    else if (e->credits > 0)
-        e->credits--;
+    return pick(e, idx);
 }
 
 void vmsig_engine_take(vmsig_engine *e, uint32_t idx) {
     const vmsig_entry *n = &e->entries[idx];
-    uint32_t f = e->picked, cls = flow_class(f), endpoint = n->endpoint;
+    uint32_t f = e->picked, endpoint = n->endpoint;
     bool old = (e->gates >> endpoint & 1u) != 0 && is_old(&e->ep[endpoint], n);
-    ring_pop(e, cls);
-    charge(e, cls);
-    if (cls < VMSIG_PRIO_URGENT && n->kind != VMSIG_EV_LOST)
-        e->quota[f / 4u]--;
-    flow_drop_head(e, f);
-    entry_release(e, idx);
+    take_head(e, f, idx);
     if (old)
         old_gone(e, endpoint);
     if (f >= FLOW_END)
@@ -322,12 +249,8 @@ void vmsig_engine_take(vmsig_engine *e, uint32_t idx) {
 }
 
 uint64_t vmsig_engine_sent_at(vmsig_engine *e, uint32_t idx, uint32_t *channel) {
-    const vmsig_entry *n = &e->entries[idx];
-    *channel = vmsig_entry_channel(n);
-    if ((e->unpaced >> n->source & 1u) != 0 || e->policy[n->source].min_gap_ns == 0 || n->kind == VMSIG_EV_LOST ||
-        kind_is_express(n->kind))
-        return 0;
-    return now_ns(e);
+    *channel = vmsig_entry_channel(&e->entries[idx]);
+    return sent_at(e, &e->entries[idx]);
 }
 
 void vmsig_engine_hold(vmsig_engine *e, uint32_t idx) {
@@ -351,11 +274,12 @@ uint64_t vmsig_engine_due(const vmsig_engine *e) {
 void sched_reset(vmsig_engine *e) {
     for (uint32_t c = 0; c < CLASSES; c++)
         e->ready[c].head = VMSIG_NONE;
+    e->ready_set = 0;
     for (uint32_t f = 0; f < FLOWS; f++)
         e->flows[f].state = FLOW_IDLE;
     e->timed_n = e->held_n = 0;
     e->expiring = e->gates = 0;
     e->credits = VMSIG_BURST;
     e->turn = VMSIG_PRIO_HIGH;
-    e->deficit[VMSIG_PRIO_HIGH] = weights[VMSIG_PRIO_HIGH];
+    e->deficit[VMSIG_PRIO_HIGH] = class_weights[VMSIG_PRIO_HIGH];
 }

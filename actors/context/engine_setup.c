@@ -37,7 +37,7 @@ int vmsig_engine_new(const vmsig_engine_cfg *cfg, vmsig_engine **out) {
     e->entries = cfg->entries;
     e->capacity = cfg->capacity;
     e->free_head = VMSIG_NONE;
-    e->plain = e->unpaced = UINT32_MAX;
+    e->brief = e->unpaced = UINT32_MAX;
     memset(e->prio, VMSIG_PRIO_NORMAL, sizeof e->prio);
     sched_reset(e);
     *out = e;
@@ -75,9 +75,9 @@ int vmsig_engine_set_policy(vmsig_engine *e, uint32_t source, uint32_t prio, con
         return r;
     e->prio[source] = (uint8_t)(prio != VMSIG_PRIO_DEFAULT ? prio : VMSIG_PRIO_NORMAL);
     e->policy[source] = *t;
-    bool unpaced = t->min_gap_ns == 0 && t->coalesce_ns == 0, plain = unpaced && t->max_inflight == 0;
+    bool unpaced = t->min_gap_ns == 0 && t->coalesce_ns == 0, brief = t->coalesce_ns == 0 && t->max_inflight == 0;
     e->unpaced = unpaced ? e->unpaced | 1u << source : e->unpaced & ~(1u << source);
-    e->plain = plain ? e->plain | 1u << source : e->plain & ~(1u << source);
+    e->brief = brief ? e->brief | 1u << source : e->brief & ~(1u << source);
     e->paces = e->paces || t->min_gap_ns != 0 || t->coalesce_ns != 0;
     e->bounds = e->bounds || t->max_inflight != 0;
     for (uint32_t endpoint = 0; endpoint < VMSIG_ENDPOINTS_MAX; endpoint++)

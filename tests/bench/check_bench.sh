@@ -58,7 +58,7 @@ assert rows["chain at full load, 1 cpu"]["value"] > 0, rows
 timeout 100 "$bench" seam --rounds 1 --scale 1 --json >"$out" 2>&1 && [ "$(grep -c '"p50":[1-9]' "$out")" = 3 ]
 say bench-seam
 
-timeout 100 "$bench" ctx --rounds 1 --scale 1 >"$out" 2>&1 && grep -q '^  pass-through  *[0-9.]* ns$' "$out"
+timeout 100 "$bench" ctx --rounds 1 --scale 1 >"$out" 2>&1 && grep -q '^  pass-through  *[0-9.]* ns ' "$out"
 say bench-text
 
 refused() { # NAME ARGS...: exit status 64 and one sentence

@@ -48,4 +48,4 @@ check() { # NAME SOURCES...
 }
 
 check ring schema/slot.c rings/ring_*.c rings/shm.c rings/bell.c
-check submit actors/context/ctx.c actors/context/engine.c actors/context/engine_s*.c
+check submit actors/context/ctx.c actors/context/engine*.c

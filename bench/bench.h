@@ -187,5 +187,7 @@ void bench_ctx(const bench_options *o);
 void bench_audit(const bench_options *o);
 /* The whole chain, sensor to control, in a topology of its own. */
 void bench_chain(const bench_options *o);
+/* What the death of a process costs, role by role, under load. */
+void bench_restart(const bench_options *o);
 
 #endif

@@ -21,6 +21,7 @@ static const char help[] = "vmsig bench [options] [family ...]\n"
                            "  seam          lease hand-over, memory writes: command to result, in one process\n"
                            "  audit         a record of the audit log: append, and until it is durable\n"
                            "  chain         sensor, context, gateway, control: a topology of its own\n"
+                           "  restart       SIGKILL to the successor's first event, of each role, under load\n"
                            "  --cpus A,B    the processors to use (default: the first two; A,A: both on one)\n"
                            "  --rounds N    how many interleaved rounds, whose medians are printed (default 9)\n"
                            "  --scale N     percent of the usual number of events (default 100)\n"
@@ -31,9 +32,9 @@ static const char help[] = "vmsig bench [options] [family ...]\n"
 static const struct {
     const char *name;
     void (*run)(const bench_options *o);
-} families[] = {{"hop", bench_hop},    {"wake", bench_wake}, {"throughput", bench_throughput},
-                {"ctx", bench_ctx},    {"seam", bench_seam}, {"audit", bench_audit},
-                {"chain", bench_chain}};
+} families[] = {{"hop", bench_hop},     {"wake", bench_wake},      {"throughput", bench_throughput},
+                {"ctx", bench_ctx},     {"seam", bench_seam},      {"audit", bench_audit},
+                {"chain", bench_chain}, {"restart", bench_restart}};
 
 #define FAMILIES (sizeof families / sizeof families[0])
 

@@ -65,9 +65,10 @@ static int answer_only(vmsig_gate *g, vmsig_gate_control *c, const vmsig_event *
     return 0;
 }
 
-/* The result of a sender's corr is in the log: it has been, or will be, delivered. O(log), for resent commands only. */
-static bool result_in_log(vmsig_gate *g, uint64_t session, uint64_t corr) {
-    uint64_t pos = g->log.m->tail;
+/* The result of a sender's corr is in the log, and not handled before it came back: it has been, or will be, delivered.
+ * O(what it missed), for resent commands only. */
+static bool result_in_log(vmsig_gate *g, const vmsig_gate_control *c, uint64_t corr) {
+    uint64_t pos = c->begin > g->log.m->tail ? c->begin : g->log.m->tail, session = c->session->id;
     const vmsig_rec *r;
     for (; (r = vmsig_log_at(&g->log, &pos)); pos += r->bytes) {
         vmsig_event ev;
@@ -82,7 +83,7 @@ static bool result_in_log(vmsig_gate *g, uint64_t session, uint64_t corr) {
 
 /* Resent. Its answer is still to come, or in the log; or it fell out of the log: then nobody knows it any more. */
 static int again(vmsig_gate *g, vmsig_gate_control *c, const vmsig_event *cmd) {
-    if (vmsig_commands_of(&g->commands, c->session->id, cmd->corr) || result_in_log(g, c->session->id, cmd->corr))
+    if (vmsig_commands_of(&g->commands, c->session->id, cmd->corr) || result_in_log(g, c, cmd->corr))
         return 0;
     return answer_only(g, c, cmd, VMSIG_UNKNOWN);
 }

@@ -290,5 +290,5 @@ void vmsig_gate_trimmed(void *gate, const vmsig_rec *rec, uint64_t pos) {
     }
     vmsig_retained_entry *e = vmsig_retained_find(g->retained, ev->endpoint, ev->source, ev->kind);
     if (e && e->pos == pos)
-        e->pos = vmsig_log_copy(&g->log, pos);
+        vmsig_retained_moved(e, vmsig_log_copy(&g->log, pos));
 }

@@ -79,7 +79,7 @@ void vmsig_gate_rollback(vmsig_gate *g) {
 void vmsig_gate_put(vmsig_gate *g, uint64_t session, const vmsig_event *ev) {
     uint64_t pos = vmsig_log_put(&g->log, &g->tx, session, ev);
     uint64_t at = pos;
-    if (!vmsig_retained_note(g->retained, vmsig_log_at(&g->log, &at), pos, g->log.cap / 4,
+    if (!vmsig_retained_note(g->retained, &g->tx, vmsig_log_at(&g->log, &at), pos, g->log.cap / 4,
                              vmsig_log_copy_max(&g->log)) &&
         !g->retained_full) {
         g->retained_full = true;
@@ -159,26 +159,14 @@ static void fill_defaults(vmsig_gate_env *env) {
         env->grace_ns = 1000000000u;
 }
 
-/* What is not durable: read off the log. */
-static void read_log(vmsig_gate *g) {
-    uint64_t pos = g->log.m->tail;
-    const vmsig_rec *r;
-    while ((r = vmsig_log_at(&g->log, &pos))) {
-        vmsig_retained_note(g->retained, r, pos, g->log.cap / 4, vmsig_log_copy_max(&g->log));
-        pos += r->bytes;
-    }
-}
-
 int vmsig_gate_new(void *mem, size_t bytes, const vmsig_gate_env *env, vmsig_gate **out) {
     size_t head = (sizeof(vmsig_gate_state) + 63) & ~(size_t)63;
     if (!mem || (uintptr_t)mem % 8 || bytes < VMSIG_GATE_STATE_MIN || !env || !env->now || !env->epoch || !env->command)
         return -EINVAL;
     vmsig_gate *g = calloc(1, sizeof *g);
-    vmsig_retained *retained = calloc(1, sizeof *retained);
     vmsig_held *held = calloc(VMSIG_INFLIGHT_MAX, sizeof *held);
-    if (!g || !retained || !held) {
+    if (!g || !held) {
         free(g);
-        free(retained);
         free(held);
         return -ENOMEM;
     }
@@ -187,7 +175,7 @@ int vmsig_gate_new(void *mem, size_t bytes, const vmsig_gate_env *env, vmsig_gat
     g->env = *env;
     fill_defaults(&g->env);
     g->d = mem;
-    g->retained = retained;
+    g->retained = &g->d->retained;
     g->tx = (vmsig_tx){.log = &g->d->tx, .base = mem};
     g->next_due = UINT64_MAX;
     g->arbiter = vmsig_arb_default;
@@ -237,7 +225,6 @@ int vmsig_gate_start(vmsig_gate *g) {
     else
         vmsig_tx_rollback(&g->tx);
     vmsig_commands_open(&g->commands, &g->d->commands);
-    read_log(g);
     vmsig_gate_answer_held(g);
     take_over_leases(g);
     g->grace_end = vmsig_gate_now(g) + g->env.grace_ns;
@@ -269,7 +256,6 @@ void vmsig_gate_free(vmsig_gate *g) {
         if (g->control[i])
             close_control(g, i);
     vmsig_gate_free_held(g);
-    free(g->retained);
     free(g);
 }
 
@@ -417,7 +403,7 @@ static int new_control(vmsig_gate *g, const vmsig_control_ops *ops, void *ctl, v
         free(c);
         return -EINVAL;
     }
-    c->cursor = g->log.m->head;
+    c->cursor = c->begin = g->log.m->head;
     c->last_place = g->log.m->next_place - 1;
     *out = c;
     return 0;
@@ -462,7 +448,7 @@ static void resume_at(vmsig_gate *g, vmsig_gate_control *c, uint64_t place, bool
     if (snapshot)
         vmsig_gate_join(c, place, NULL);
     c->last_place = place;
-    c->cursor = vmsig_log_seek(&g->log, place);
+    c->cursor = c->begin = vmsig_log_seek(&g->log, place);
     if (oldest > place + 1)
         c->lost_count = oldest - place - 1;
 }

@@ -24,7 +24,7 @@
 typedef struct vmsig_gate vmsig_gate;
 
 #define VMSIG_GATE_KIND        0x65746167u /* in the state's head */
-#define VMSIG_GATE_VERSION     1u
+#define VMSIG_GATE_VERSION     2u
 #define VMSIG_GATE_STATE_BYTES (8u << 20) /* a good size: events of any payload fit */
 #define VMSIG_GATE_STATE_MIN   (1u << 20)
 

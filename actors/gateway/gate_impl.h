@@ -41,6 +41,7 @@ typedef struct vmsig_gate_state {
     vmsig_session_rec session[VMSIG_GATE_SESSIONS];
     vmsig_lease_slot lease[VMSIG_ENDPOINTS_MAX][VMSIG_LEASE_CLASSES];
     vmsig_commands_table commands;
+    vmsig_retained retained;
 } vmsig_gate_state;
 
 /* What a control may see. */
@@ -67,6 +68,7 @@ typedef struct vmsig_gate_control {
     bool blocked; /* it said EAGAIN */
     bool dead;    /* to be closed at the next turn */
     uint64_t cursor;
+    uint64_t begin;      /* where this connection's reading began: its control has handled what lies before */
     uint64_t last_place; /* of the last record passed */
     /* JOIN */
     uint32_t join_at;     /* the next entry of the retained set */

@@ -76,6 +76,14 @@ static uint64_t place_for(vmsig_log *l, uint64_t bytes) {
     return pos + left;
 }
 
+/* Before the place is used up: a mark that a death leaves half made is of no place. */
+static void set_mark(vmsig_log *l, uint64_t place, uint64_t pos) {
+    vmsig_log_mark *m = &l->m->mark[place / VMSIG_LOG_MARK_EVERY % VMSIG_LOG_MARKS];
+    vmsig_store64_release(&m->place, 0);
+    vmsig_store64_release(&m->pos, pos);
+    vmsig_store64_release(&m->place, place);
+}
+
 uint64_t vmsig_log_put(vmsig_log *l, vmsig_tx *tx, uint64_t session, const vmsig_event *ev) {
     uint64_t bytes = vmsig_log_need(ev), pos = place_for(l, bytes);
     vmsig_rec *r = rec_at(l, pos);
@@ -88,6 +96,8 @@ uint64_t vmsig_log_put(vmsig_log *l, vmsig_tx *tx, uint64_t session, const vmsig
     memcpy(at, ev->inln, ev->inln_len);
     if (ev->payload_len)
         memcpy(at + padded(ev->inln_len), ev->payload, ev->payload_len);
+    if (r->place % VMSIG_LOG_MARK_EVERY == 0)
+        set_mark(l, r->place, pos);
     vmsig_tx_save(tx, &l->m->head, sizeof l->m->head + sizeof l->m->next_place);
     l->m->next_place++;
     set_head(l, pos + bytes);
@@ -105,8 +115,16 @@ uint64_t vmsig_log_copy(vmsig_log *l, uint64_t from) {
     return pos;
 }
 
+/* The position of a record at or before `place`, and not far from it. */
+static uint64_t near(const vmsig_log *l, uint64_t place) {
+    uint64_t p = place - place % VMSIG_LOG_MARK_EVERY;
+    const vmsig_log_mark *m = &l->m->mark[p / VMSIG_LOG_MARK_EVERY % VMSIG_LOG_MARKS];
+    bool stands = p != 0 && m->place == p && p < l->m->next_place && m->pos >= l->m->tail && m->pos < l->m->head;
+    return stands ? m->pos : l->m->tail;
+}
+
 uint64_t vmsig_log_seek(const vmsig_log *l, uint64_t place) {
-    uint64_t pos = l->m->tail;
+    uint64_t pos = near(l, place);
     const vmsig_rec *r;
     while ((r = vmsig_log_at(l, &pos)) && (r->what == VMSIG_REC_COPY || r->place <= place))
         pos += r->bytes;

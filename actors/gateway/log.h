@@ -35,10 +35,19 @@ typedef struct vmsig_rec {
     /* inln, padded to 8; payload, padded to 8 */
 } vmsig_rec;
 
+/* Where every 256th record lies, so that a place is found without reading the log: mark i is that of place p, with
+ * p / 256 % 1024 = i. It stands while p < next_place and its position is neither trimmed nor beyond the head. */
+#define VMSIG_LOG_MARK_EVERY 256u
+#define VMSIG_LOG_MARKS      1024u
+typedef struct vmsig_log_mark {
+    uint64_t place, pos; /* place 0 = none */
+} vmsig_log_mark;
+
 /* In the durable state. */
 typedef struct vmsig_log_meta {
     uint64_t tail, head; /* positions */
     uint64_t next_place; /* from 1 */
+    vmsig_log_mark mark[VMSIG_LOG_MARKS];
 } vmsig_log_meta;
 
 typedef struct vmsig_log {
@@ -75,7 +84,7 @@ uint64_t vmsig_log_copy(vmsig_log *l, uint64_t pos);
 
 /* The record at *pos (which steps over a PAD first), or NULL at the head. */
 const vmsig_rec *vmsig_log_at(const vmsig_log *l, uint64_t *pos);
-/* The position of the first record whose place is above `place`: O(records), once per join. */
+/* The position of the first record whose place is above `place`, which is below next_place. */
 uint64_t vmsig_log_seek(const vmsig_log *l, uint64_t place);
 /* The place of the oldest record that is still there; next_place where there is none. */
 uint64_t vmsig_log_oldest(const vmsig_log *l);

@@ -55,6 +55,14 @@ assert chain["ratio"]["floor: seqpacket, 1 cpu"] > 0, chain
 assert rows["chain at full load, 1 cpu"]["value"] > 0, rows
 '
 
+timeout -s KILL 100 "$bench" restart --rounds 1 --scale 1 --json >"$out" 2>&1
+judge bench-restart '
+for role in ("sensor", "context", "gateway", "host", "supervisor"):
+    assert 0 < rows[role]["p50"] <= rows[role]["max"], rows
+for whose in ("context", "gateway", "supervisor"):
+    assert rows[whose + ": before"]["value"] > 0 and rows[whose + ": after"]["value"] > 0, rows
+'
+
 timeout 100 "$bench" seam --rounds 1 --scale 1 --json >"$out" 2>&1 && [ "$(grep -c '"p50":[1-9]' "$out")" = 3 ]
 say bench-seam
 

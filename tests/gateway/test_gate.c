@@ -410,7 +410,7 @@ Test(gate, what_is_retained_outlives_the_log_going_round) {
     vmsig_gate_turn(w->gate);
     cr_assert_eq(s->n, 2);
     cr_expect_eq(seen_value(&s->ev[0]), 4711);
-    vmsig_gate *killed = w->gate; /* and the process: the successor reads it off the log */
+    vmsig_gate *killed = w->gate; /* and the process */
     world_boot(w);
     seen *t = world_attach(w);
     world_grant(w, t, 1, 1, VMSIG_CAP_OBSERVE, 0);
@@ -479,6 +479,32 @@ Test(session, goes_on_where_it_was_after_the_death_of_the_gateway) {
     cr_assert_eq(b->n, 16);
     for (int i = 0; i < 16; i++)
         cr_expect_eq(seen_value(&b->ev[i]), (uint32_t)i + 4);
+    vmsig_gate_free(killed);
+    world_free(w);
+}
+
+/* Whole rounds of the log, a death in between: whatever place is named, the next one comes first. */
+Test(session, goes_on_behind_any_place_that_the_log_still_has) {
+    enum { TICKS = 30000 };
+    world *w = world_new_sized(VMSIG_GATE_STATE_MIN);
+    seen *a = calloc(1, sizeof *a);
+    vmsig_gate_session s = resume(w, a, 0, 0);
+    vmsig_gate_detach(w->gate, a->id, false);
+    vmsig_event keep = world_event(w, 0, 9, 70, 4711); /* copied forward, under its old place, in each round */
+    keep.flags = VMSIG_EVF_RETAIN;
+    world_take(w, &keep);
+    for (uint32_t i = 2; i <= TICKS; i++)
+        world_tick(w, 0, i);
+    vmsig_gate *killed = w->gate;
+    world_boot(w);
+    for (uint32_t place = TICKS - 4000; place < TICKS; place += 97) {
+        seen *b = calloc(1, sizeof *b);
+        cr_assert(resume(w, b, s.id, place).resumed);
+        cr_assert_gt(b->n, 0);
+        cr_assert_eq(seen_value(&b->ev[0]), place + 1, "place %u: %u came", place, seen_value(&b->ev[0]));
+        vmsig_gate_detach(w->gate, b->id, false);
+        vmsig_gate_turn(w->gate);
+    }
     vmsig_gate_free(killed);
     world_free(w);
 }

@@ -195,7 +195,7 @@ static void times(const bench_options *o, restart_bench *b) {
     }
     bench_report_title(o, "SIGKILL to the first event of the successor, 8192 events queued");
     for (role r = 0; r < ROLES; r++) {
-        bench_add_latency_ns(&series[r], &hist[r]);
+        bench_add_latency_ns(&series[r], &hist[r], 1);
         bench_report(o, &series[r], NULL, 0);
     }
 }

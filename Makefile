@@ -4,6 +4,7 @@
 #   make check      all tests, short forms of long runs     make bench      latency and throughput
 #   make chaos      random kills: KILLS=100000 SEED=1 MINUTES=30; every event is accounted for
 #   make step       each instruction of what must survive one (minutes)
+#   make linux-guest  a kernel and a shell from Debian's packages, for docs/examples/qemu-linux.yaml
 #   make install    PREFIX=/usr/local DESTDIR=              make clean
 #
 # A file named *_main.c is a program; every other .c of a room belongs to the library.
@@ -44,11 +45,12 @@ PLUGINS := $(patsubst tests/plugins/%.c,$(BUILD)/plugins/%.so,$(wildcard tests/p
 EXAMPLES := $(patsubst docs/examples/%.c,$(BUILD)/examples/%,$(wildcard docs/examples/*.c))
 
 GUEST   := $(BUILD)/tests/guest/guest.elf
+LINUX_GUEST := $(BUILD)/linux-guest/vmlinuz
 
 # A line for each step; with V=1 the commands themselves.
 say = $(if $(V),,@printf '  %-5s %s\n' '$(1)' '$(2:$(BUILD)/%=%)';)
 
-.PHONY: all tests run check bench chaos step install docs fuzz fuzzers clean packages packages-check format
+.PHONY: all tests run check bench chaos step linux-guest install docs fuzz fuzzers clean packages packages-check format
 .SECONDARY:
 .DELETE_ON_ERROR:
 
@@ -69,6 +71,7 @@ run: packages
 
 check: packages-check
 	@$(MAKE) $(JOBS) --no-print-directory all tests
+	@$(if $(findstring qemu,$(or $(ONLY),qemu)),$(MAKE) --no-print-directory linux-guest || true)
 	@sh tests/run.sh $(BUILD) $(ONLY)
 
 tests: $(TESTS) $(PROGS) $(PLUGINS) $(GUEST)
@@ -168,6 +171,16 @@ $(GUEST): $(GUEST_SRC)
 	ld -m elf_x86_64 -T tests/guest/guest.lds -z max-page-size=0x1000 --build-id=none --no-warn-rwx-segments -nostdlib \
 	   -o $(@D)/guest64.elf $(@D)/start.o $(@D)/guest.o
 	objcopy -I elf64-x86-64 -O elf32-i386 $(@D)/guest64.elf $@
+
+# A Linux guest for QEMU: a kernel and busybox from Debian's packages, which are fetched and not installed.
+linux-guest: packages $(LINUX_GUEST)
+
+$(BUILD)/linux-guest/console: docs/examples/linux-guest/console.c
+	@mkdir -p $(@D)
+	$(call say,CC,$@)gcc -std=c11 -D_GNU_SOURCE -O2 $(WARN) -static -o $@ $<
+
+$(LINUX_GUEST): tools/linux-guest.sh docs/examples/linux-guest/init $(BUILD)/linux-guest/console
+	$(call say,GUEST,$@)sh tools/linux-guest.sh $(@D) $(BUILD)/linux-guest/console
 
 # ---- ARMED: a sensor and an input library of one's own, linked in ------------------------------------------
 # Each is an object or an archive that exports vmsig_plugin_open (vmsig_core.h).

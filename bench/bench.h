@@ -179,6 +179,10 @@ void bench_hop(const bench_options *o);
 void bench_wake(const bench_options *o);
 /* As many as go over one hop. */
 void bench_throughput(const bench_options *o);
+/* Bodies of all sizes over one hop. */
+void bench_payload(const bench_options *o);
+/* Many producers, many consumers. */
+void bench_fan(const bench_options *o);
 /* Leases and memory writes through the core. */
 void bench_seam(const bench_options *o);
 /* The transfer context as a library. */

@@ -63,7 +63,7 @@ void bench_pair_start(bench_pair *p, bench_beds *beds, const char *poll_mode, in
             "  - {name: asker, kind: actor, endpoint: none, source: 8, poll: %s, cpu: %d,\n"
             "     exec: vmsig-bench, args: [--asker, \"%s\"]}\n"
             "links:\n"
-            "  - {from: asker, to: answerer}\n"
+            "  - {from: asker, to: answerer, arena: 4M}\n"
             "  - {from: answerer, to: asker, dir: down}\n",
             poll_mode, answerer, poll_mode, asker, p->bed.dir);
     bench_bed_start(&p->bed, f);

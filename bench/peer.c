@@ -45,6 +45,12 @@ void bench_unshare(void *p, size_t bytes) {
     munmap(p, bytes);
 }
 
+/* Who waits for a peer may be spinning, and would for ever. SIGALRM is what ends a bench that takes too long anyway. */
+static void tell_parent(int status, void *arg) {
+    if (status != 0)
+        kill((pid_t)(intptr_t)arg, SIGALRM);
+}
+
 pid_t bench_fork_on(int cpu, void (*fn)(void *arg), void *arg) {
     fflush(NULL);
     pid_t parent = getpid(), pid = fork();
@@ -57,6 +63,7 @@ pid_t bench_fork_on(int cpu, void (*fn)(void *arg), void *arg) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent)
         _exit(1);
+    on_exit(tell_parent, (void *)(intptr_t)parent);
     alarm(600);
     fn(arg);
     _exit(0);

@@ -17,6 +17,8 @@ static const char help[] = "vmsig bench [options] [family ...]\n"
                            "  hop           one hop between two processors that spin: ping-pong, on a schedule\n"
                            "  wake          one hop to who sleeps: on one processor, and to the other\n"
                            "  throughput    one hop: as many events as go through\n"
+                           "  payload       one hop: bodies from 8 bytes to 1 MiB\n"
+                           "  fan           many to one and one to many: 1, 8 and 64 processes\n"
                            "  ctx           the transfer context: submit + next, 10 000 and 1 000 000 queued\n"
                            "  seam          lease hand-over, memory writes: command to result, in one process\n"
                            "  audit         a record of the audit log: append, and until it is durable\n"
@@ -32,9 +34,12 @@ static const char help[] = "vmsig bench [options] [family ...]\n"
 static const struct {
     const char *name;
     void (*run)(const bench_options *o);
-} families[] = {{"hop", bench_hop},     {"wake", bench_wake},      {"throughput", bench_throughput},
-                {"ctx", bench_ctx},     {"seam", bench_seam},      {"audit", bench_audit},
-                {"chain", bench_chain}, {"restart", bench_restart}};
+} families[] = {
+    {"hop", bench_hop},         {"wake", bench_wake},   {"throughput", bench_throughput},
+    {"payload", bench_payload}, {"fan", bench_fan},     {"ctx", bench_ctx},
+    {"seam", bench_seam},       {"audit", bench_audit}, {"chain", bench_chain},
+    {"restart", bench_restart},
+};
 
 #define FAMILIES (sizeof families / sizeof families[0])
 

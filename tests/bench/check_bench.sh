@@ -47,6 +47,13 @@ END
 say bench-plot
 rm -f "$out.svg"
 
+timeout 100 "$bench" fan payload --rounds 1 --scale 1 --json >"$out" 2>&1
+judge bench-fan-payload '
+assert rows["rings from 64 producers"]["ratio"]["floor: 64 writers of a pipe"] > 0, rows
+if "machine" in rows:
+    assert rows["actors, 1.00 MiB"]["unit"] == "bytes/s" and rows["actors, 1.00 MiB"]["value"] > 0, rows
+'
+
 timeout -s KILL 100 "$bench" chain --rounds 1 --scale 1 --json >"$out" 2>&1
 judge bench-chain '
 chain = rows["chain, 1 cpu"]

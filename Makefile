@@ -2,7 +2,7 @@
 #
 #   make            libraries, programs, man pages          make run        the built-in topology, live events
 #   make check      all tests, short forms of long runs     make bench      latency and throughput
-#   make chaos      random kills: KILLS=100000 SEED=1 MINUTES=30; every event is accounted for
+#   make chaos      random kills: KILLS=100000 SEED=1 MINUTES=30; every event is accounted for; goes on where it was
 #   make step       each instruction of what must survive one (minutes)
 #   make linux-guest  a kernel and a shell from Debian's packages, for docs/examples/qemu-linux.yaml
 #   make install    PREFIX=/usr/local DESTDIR=              make clean
@@ -87,7 +87,7 @@ step: packages-check
 
 chaos: packages-check
 	@$(MAKE) --no-print-directory all $(BUILD)/tests/chaos/prog_pulse $(BUILD)/tests/chaos/prog_chaos
-	@$(BUILD)/tests/chaos/prog_chaos $(BUILD) --kills $(or $(KILLS),1000) --seed $(or $(SEED),1) --minutes $(or $(MINUTES),0)
+	@sh tests/chaos/series.sh $(BUILD) $(or $(KILLS),1000) $(or $(SEED),1) $(or $(MINUTES),0)
 
 # ---- building ----------------------------------------------------------------------------------------
 # -MD, not -MMD: the generated headers, which are included as the system's, count too.

@@ -612,7 +612,7 @@ static bool parse(chaos *c, int argc, char **argv) {
 }
 
 int main(int argc, char **argv) {
-    static chaos c = {.kills = 1000, .seed = 1, .gap_ns = 40 * MS, .wait = ROLES};
+    static chaos c = {.kills = 1000, .seed = 1, .gap_ns = 25 * MS, .wait = ROLES};
     if (!parse(&c, argc, argv)) {
         fprintf(stderr, "usage: prog_chaos BUILD [--kills N] [--seed S] [--minutes M] [--gap MS] [--bench N]\n");
         return 64;

@@ -186,7 +186,7 @@ typedef struct boot_message {
 static void tell_itself(boot_message *m, const vmsig_sup_actor *a) {
     const vmsig_topo_actor *t = a->topo;
     Vmsig__Pb__Boot *b = &m->boot;
-    b->version = 1;
+    b->version = VMSIG_SUP_BOOT;
     b->layout = VMSIG_LAYOUT;
     b->name = t->name;
     b->kind = (Vmsig__Pb__ActorKind)t->kind;

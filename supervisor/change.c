@@ -113,7 +113,7 @@ static void forget(vmsig_sup *s) {
     vmsig_timer_set(c->timer, 0, 0);
 }
 
-static int may_change(const vmsig_sup *s, vmsig_conf_error *err) {
+int vmsig_sup_may_change(const vmsig_sup *s, vmsig_conf_error *err) {
     const char *why = s->phase == VMSIG_SUP_STOPPING ? "it is stopping"
                       : s->change.under_way          ? "a change is under way: try again when it is done"
                                                      : NULL;
@@ -224,7 +224,7 @@ static int change(vmsig_sup *s, vmsig_sup_source *src, bool dry, vmsig_topo_chan
 }
 
 int vmsig_sup_restart(vmsig_sup *s, const char *name, vmsig_conf_error *err) {
-    int rc = may_change(s, err);
+    int rc = vmsig_sup_may_change(s, err);
     if (rc)
         return rc;
     for (size_t i = 0; i < s->topo->actors_n; i++)
@@ -268,7 +268,7 @@ void vmsig_sup_restart_group(vmsig_sup_actor *crashed) {
 static int edit(vmsig_sup *s, char sign, const char *what, bool dry, vmsig_topo_change **plan, size_t *n,
                 vmsig_conf_error *err) {
     vmsig_sup_source src;
-    int rc = may_change(s, err);
+    int rc = vmsig_sup_may_change(s, err);
     if (rc == 0)
         rc = edited(&s->source, sign, what, &src, err);
     return rc ? rc : change(s, &src, dry, plan, n, err);
@@ -287,7 +287,7 @@ int vmsig_sup_unplug(vmsig_sup *s, const char *name, bool dry, vmsig_topo_change
 int vmsig_sup_reload(vmsig_sup *s, const char *file, bool dry, vmsig_topo_change **plan, size_t *n,
                      vmsig_conf_error *err) {
     vmsig_sup_source src;
-    int rc = may_change(s, err);
+    int rc = vmsig_sup_may_change(s, err);
     if (rc)
         return rc;
     bool built_in = file == NULL && strcmp(s->source.file, "built-in demo") == 0;

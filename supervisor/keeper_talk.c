@@ -23,10 +23,34 @@ int vmsig_sup_tell_keeper(vmsig_sup *s, const vmsig_keeper_msg *m, const void *b
     return rc;
 }
 
+static bool put_string(char *blob, uint32_t *len, const char *text) {
+    size_t n = strlen(text) + 1;
+    if (*len + n > VMSIG_KEEPER_BLOB_MAX)
+        return false;
+    memcpy(blob + *len, text, n);
+    *len += (uint32_t)n;
+    return true;
+}
+
+int vmsig_sup_pack_command(char *const argv[], char *const env[], char *blob, vmsig_keeper_msg *m) {
+    m->len = 0;
+    for (m->arg = 0; argv[m->arg] != NULL; m->arg++)
+        if (!put_string(blob, &m->len, argv[m->arg]))
+            return -E2BIG;
+    for (char *const *e = env; e != NULL && *e != NULL; e++)
+        put_string(blob, &m->len, *e); /* one that has no room is one that is not there */
+    return 0;
+}
+
 static void handle(vmsig_sup *s, const vmsig_keeper_msg *m, const char *blob, int *fds, int nfds) {
     vmsig_sup_actor *a = m->key < s->topo->actors_n ? &s->actors[m->key] : NULL;
     bool mine = a != NULL && a->process && (m->op == VMSIG_KEEPER_SPAWNED || m->pid == a->pid);
-    if (mine && m->op == VMSIG_KEEPER_SPAWNED) {
+    if (m->key == VMSIG_SUP_ASKED_KEY && m->op == VMSIG_KEEPER_SPAWNED) {
+        vmsig_sup_upgrade_spawned(s, m, nfds == 1 ? fds[0] : -1, m->len ? blob : "");
+        nfds = 0;
+    } else if (m->key == VMSIG_SUP_ASKED_KEY && m->op == VMSIG_KEEPER_EXITED) {
+        vmsig_sup_upgrade_ended(s, (int)m->arg);
+    } else if (mine && m->op == VMSIG_KEEPER_SPAWNED) {
         vmsig_sup_spawned(a, m, nfds == 1 ? fds[0] : -1, m->len ? blob : "");
         nfds = m->pid == 0 ? nfds : 0; /* the pidfd is the actor's now */
     } else if (mine && m->op == VMSIG_KEEPER_EXITED) {

@@ -140,6 +140,12 @@ static int reread_grants(client *c) {
     return vmsig_sup_send_status(s, c->fd);
 }
 
+static int upgrade(client *c, const Vmsig__Pb__UpgradeAsk *ask) {
+    vmsig_conf_error err;
+    int rc = vmsig_sup_upgrade_begin(c->sup, ask->programs, ask->trial_ms, &err);
+    return rc ? send_refusal(c->fd, rc, &err) : vmsig_sup_send_status(c->sup, c->fd);
+}
+
 static int answer_request(client *c, const Vmsig__Pb__Request *q) {
     int rc;
     switch (q->m_case) {
@@ -153,6 +159,8 @@ static int answer_request(client *c, const Vmsig__Pb__Request *q) {
         return reread_grants(c);
     case VMSIG__PB__REQUEST__M_WHY:
         return send_why(c, q->why->name);
+    case VMSIG__PB__REQUEST__M_UPGRADE:
+        return upgrade(c, q->upgrade);
     case VMSIG__PB__REQUEST__M_RESTART:
         return restart(c, q->restart->name);
     case VMSIG__PB__REQUEST__M_PLUG:

@@ -5,15 +5,15 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "rings/shm.h"
 #include "supervisor/supervisor.h"
-
-#define VERSION 4u
 
 enum { KEY_TOPOLOGY = 1, KEY_SOCKETS, KEY_GATEWAY, KEY_ACTOR, KEY_LINK, KEY_RAM };
 
@@ -105,7 +105,7 @@ void vmsig_sup_shelve_actor(vmsig_sup_actor *a) {
     actor_blob b;
     int *places[ACTOR_FDS], fds[ACTOR_FDS], nfds;
     memset(&b, 0, sizeof b);
-    b.version = VERSION;
+    b.version = VMSIG_SUP_SHELF;
     snprintf(b.name, sizeof b.name, "%s", a->topo->name);
     b.kind = a->topo->kind;
     b.begun = a->begun;
@@ -140,7 +140,7 @@ void vmsig_sup_shelve_link(vmsig_sup *s, const vmsig_sup_link *l) {
     for (uint32_t i = l->chained; i < VMSIG_RING_CHAIN; i++)
         copy.chain[i].fd = -1; /* what lies beyond is left over */
     memset(&b, 0, sizeof b);
-    b.version = VERSION;
+    b.version = VMSIG_SUP_SHELF;
     snprintf(b.who.from, sizeof b.who.from, "%s", s->topo->actors[l->topo->from].name);
     snprintf(b.who.to, sizeof b.who.to, "%s", s->topo->actors[l->topo->to].name);
     b.who.link = *l->topo;
@@ -208,7 +208,7 @@ int vmsig_sup_shelve_topology(vmsig_sup *s, const vmsig_topology *t) {
     topology_blob *b = calloc(1, sizeof *b);
     if (b == NULL)
         return -ENOMEM;
-    b->version = VERSION;
+    b->version = VMSIG_SUP_SHELF;
     b->lineage = s->lineage;
     b->started_ns = s->started_ns;
     b->next_link = s->next_link;
@@ -309,6 +309,8 @@ int vmsig_sup_hear(vmsig_sup *s, vmsig_sup_heard **out, bool *fresh) {
             continue;
         rc = got == 0 ? -ENOTCONN : got < 0 ? got : hear_one(h, &m, blob, fds, nfds);
         end = rc == 0 && m.op == VMSIG_KEEPER_END;
+        if (end)
+            vmsig_sup_upgrade_heard(s, &m, m.len ? blob : "");
     }
     free(blob);
     if (rc) {
@@ -402,7 +404,7 @@ int vmsig_sup_heard_topology(vmsig_sup *s, vmsig_sup_heard *h, vmsig_conf_error 
     const topology_blob *b = e ? e->blob : NULL;
     const void *map;
     err->text[0] = 0;
-    if (b == NULL || e->len != sizeof *b || b->version != VERSION || e->nfds != 1)
+    if (b == NULL || e->len != sizeof *b || b->version != VMSIG_SUP_SHELF || e->nfds != 1)
         return -EPROTO;
     s->lineage = b->lineage;
     s->started_ns = b->started_ns;
@@ -427,7 +429,7 @@ int vmsig_sup_heard_topology(vmsig_sup *s, vmsig_sup_heard *h, vmsig_conf_error 
 static int restore_actor(vmsig_sup_actor *a, vmsig_shelf_entry *e) {
     const actor_blob *b = e->blob;
     int *places[ACTOR_FDS];
-    if (e->len != sizeof *b || b->version != VERSION)
+    if (e->len != sizeof *b || b->version != VMSIG_SUP_SHELF)
         return -EPROTO;
     a->incarnation = b->incarnation;
     a->uid = b->uid;
@@ -462,7 +464,7 @@ static int restore_link(vmsig_sup *s, uint32_t id, vmsig_shelf_entry *e) {
         vmsig_sup_drop_link(s, id);
         return 0;
     }
-    if (e->len != sizeof *b || b->version != VERSION || b->chained > VMSIG_RING_CHAIN)
+    if (e->len != sizeof *b || b->version != VMSIG_SUP_SHELF || b->chained > VMSIG_RING_CHAIN)
         return -EPROTO;
     l->known = true;
     l->chained = b->chained;
@@ -524,6 +526,10 @@ int vmsig_sup_heard_restore(vmsig_sup *s, vmsig_sup_heard *h) {
     }
     for (size_t i = 0; i < h->n; i++) {
         process *p = &h->processes[i];
+        if (p->key == VMSIG_SUP_ASKED_KEY) { /* whoever asked it is gone */
+            syscall(SYS_pidfd_send_signal, p->pidfd, SIGKILL, NULL, 0);
+            continue;
+        }
         if (p->key >= s->topo->actors_n)
             return -EPROTO;
         vmsig_sup_actor *a = &s->actors[p->key];
@@ -537,6 +543,8 @@ int vmsig_sup_heard_restore(vmsig_sup *s, vmsig_sup_heard *h) {
 
 void vmsig_sup_heard_ends(vmsig_sup *s, vmsig_sup_heard *h) {
     for (size_t i = 0; i < h->n; i++)
-        if (h->processes[i].ended)
+        if (h->processes[i].key == VMSIG_SUP_ASKED_KEY && h->processes[i].ended)
+            vmsig_sup_upgrade_ended(s, h->processes[i].status);
+        else if (h->processes[i].ended)
             vmsig_sup_exited(&s->actors[h->processes[i].key], h->processes[i].status);
 }

@@ -30,8 +30,6 @@
 #define ROOM_RETRY_NS    (50 * VMSIG_SUP_MS) /* look again whether a consumer has drained its former rings */
 #define EXIT_NOT_STARTED (1 << 8)            /* wait status of what could not even be started: exit 1 */
 
-extern char **environ;
-
 typedef enum event { EV_START, EV_SPAWNED, EV_READY, EV_ENDED, EV_TIMER, EV_STOP, EV_COUNT } event;
 typedef void (*handler)(vmsig_sup_actor *a, int status);
 static void dispatch(vmsig_sup_actor *a, event e, int status);
@@ -65,34 +63,14 @@ void vmsig_sup_kill(vmsig_sup_actor *a, const char *fmt, ...) {
 
 /* ---- a start -------------------------------------------------------------------------------------------- */
 
-static bool put_string(char *blob, size_t *len, const char *text) {
-    size_t n = strlen(text) + 1;
-    if (*len + n > VMSIG_KEEPER_BLOB_MAX)
-        return false;
-    memcpy(blob + *len, text, n);
-    *len += n;
-    return true;
-}
-
 static int ask_keeper(vmsig_sup_actor *a, int program, int folder, int boot) {
-    static const char no_room[] = "its arguments are too long";
     char blob[VMSIG_KEEPER_BLOB_MAX];
-    size_t len = 0;
-    uint32_t argc = 0;
-    for (char **arg = a->topo->argv; *arg != NULL; arg++, argc++)
-        if (!put_string(blob, &len, *arg)) {
-            snprintf(a->why, sizeof a->why, "%s", no_room);
-            return -E2BIG;
-        }
-    for (char **e = environ; *e != NULL; e++)
-        put_string(blob, &len, *e); /* one that has no room is one that is not there */
-    vmsig_keeper_msg m = {.op = VMSIG_KEEPER_SPAWN,
-                          .key = a->index,
-                          .arg = argc,
-                          .uid = a->uid,
-                          .gid = a->gid,
-                          .cpu = a->topo->cpu,
-                          .len = (uint32_t)len};
+    vmsig_keeper_msg m = {.op = VMSIG_KEEPER_SPAWN, .key = a->index, .uid = a->uid, .gid = a->gid, .cpu = a->topo->cpu};
+    int rc = vmsig_sup_pack_command(a->topo->argv, environ, blob, &m);
+    if (rc) {
+        snprintf(a->why, sizeof a->why, "its arguments are too long");
+        return rc;
+    }
     int fds[3] = {program, boot, folder};
     return vmsig_sup_tell_keeper(a->sup, &m, blob, fds, folder >= 0 ? 3 : 2);
 }

@@ -23,6 +23,7 @@ typedef struct answer {
     Vmsig__Pb__StatusLink *links, **link_list;
     Vmsig__Pb__StatusEndpoint *endpoints, **endpoint_list;
     Vmsig__Pb__StatusControl *controls, **control_list;
+    Vmsig__Pb__StatusUpgrade upgrade;
     Vmsig__Pb__StatusProtection protections[PROTECTIONS_N], *protection_list[PROTECTIONS_N];
     char (*last_exits)[sizeof((vmsig_sup_actor *)0)->last_exit + VMSIG_SUP_TEXT + 2];
     char why[PROTECTIONS_N][160];
@@ -66,6 +67,7 @@ static void fill_actor(const vmsig_sup_actor *a, Vmsig__Pb__StatusActor *o, char
     o->uid = a->uid == UINT32_MAX ? (uint32_t)geteuid() : a->uid;
     o->incarnation = a->incarnation;
     o->restarts = a->restarts.total;
+    o->program = a->topo->exec;
     o->has_uptime_ms = o->has_cpu_us = o->has_wakeups = a->pid > 0;
     if (a->pid > 0) {
         o->uptime_ms = (vmsig_now_ns() - a->started_ns) / VMSIG_SUP_MS;
@@ -258,6 +260,17 @@ static void fill_rest(vmsig_sup *s, answer *b) {
     }
 }
 
+static void fill_upgrade(vmsig_sup *s, answer *b) {
+    vmsig_sup_upgrade *u = &s->upgrade;
+    if (u->state == VMSIG_UPGRADE_NONE)
+        return;
+    vmsig__pb__status_upgrade__init(&b->upgrade);
+    b->upgrade.id = u->id;
+    b->upgrade.state = (char *)(uintptr_t)vmsig_sup_upgrade_state_name(u->state);
+    b->upgrade.why = u->why[0] ? u->why : NULL;
+    b->status.upgrade = &b->upgrade;
+}
+
 int vmsig_sup_send_status(vmsig_sup *s, int fd) {
     Vmsig__Pb__Response r = VMSIG__PB__RESPONSE__INIT;
     answer *b = new_answer(s->topo);
@@ -276,6 +289,8 @@ int vmsig_sup_send_status(vmsig_sup *s, int fd) {
     fill_actors(s, b);
     fill_rest(s, b);
     fill_protections(s, b);
+    fill_upgrade(s, b);
+    o->programs = (char *)(uintptr_t)s->program_dir;
     r.status = o;
     int rc = vmsig_frame_send(fd, &r.base, NULL, 0);
     free_answer(b);

@@ -9,6 +9,7 @@
  *   keeper_talk.c  what is said to the keeper and what it says
  *   liveness.c who makes no progress              report.c   what a crash leaves to be read
  *   change.c   restart, plug, unplug, reload      rundir.c, listen.c, uid.c   what needs privilege
+ *   upgrade.c  another program in its place
  *   requests.c supervisor.sock                    status.c   what it tells of all
  *
  * Errors: 0 or negative errno; what a user must know is one sentence on stderr (vmsig_sup_say).
@@ -17,6 +18,7 @@
 #define VMSIG_SUPERVISOR_H
 
 #include <sys/types.h>
+#include <unistd.h>
 
 #include "actors/runtime/loop.h"
 #include "boot.pb-c.h"
@@ -31,6 +33,7 @@
 #define VMSIG_SUP_STOP_NS     (45000 * VMSIG_SUP_MS) /* of a whole stop; the keeper's own is longer */
 #define VMSIG_SUP_KEEPER_WAIT 10000                  /* ms: for the keeper to tell the shelf */
 #define VMSIG_SUP_EXIT_FAILED 3
+#define VMSIG_SUP_BOOT        1u /* Boot.version */
 #define VMSIG_SUP_TEXT        256
 #define VMSIG_SUP_REPORT      1536 /* of a crash report */
 
@@ -157,6 +160,26 @@ typedef struct vmsig_sup_change {
     vmsig_timer *timer;         /* to look whether it was */
 } vmsig_sup_change;
 
+typedef enum vmsig_sup_upgrade_state {
+    VMSIG_UPGRADE_NONE,
+    VMSIG_UPGRADE_CHECKING, /* the next program is asked what it speaks */
+    VMSIG_UPGRADE_TRYING,   /* the keeper was told; or: this is the next program, which has not taken over yet */
+    VMSIG_UPGRADE_DONE,
+    VMSIG_UPGRADE_FAILED
+} vmsig_sup_upgrade_state;
+
+/* The last upgrade. */
+typedef struct vmsig_sup_upgrade {
+    vmsig_sup_upgrade_state state;
+    uint64_t id; /* told to who asked, and to the successor */
+    char why[VMSIG_SUP_TEXT];
+    char *programs;    /* the next ones' folder */
+    int program;       /* the next supervisor's, O_PATH; -1 = none */
+    uint32_t trial_ms; /* that it has to say what it speaks, and then to take over */
+    int answer, pidfd; /* of the one that is asked; -1 = none */
+    vmsig_timer *timer;
+} vmsig_sup_upgrade;
+
 typedef enum vmsig_sup_phase { VMSIG_SUP_STARTING, VMSIG_SUP_RUNNING, VMSIG_SUP_STOPPING } vmsig_sup_phase;
 
 struct vmsig_sup {
@@ -167,6 +190,7 @@ struct vmsig_sup {
     uint32_t next_link;                        /* no link id from here on was used */
     uint32_t epoch_floor[VMSIG_ENDPOINTS_MAX]; /* of endpoints that are gone: no epoch from here on was used */
     vmsig_sup_change change;
+    vmsig_sup_upgrade upgrade;
     vmsig_loop *loop;
     int keeper;       /* -1 = it is gone */
     bool keeper_lost; /* and what follows from that is still to be done */
@@ -295,6 +319,7 @@ void vmsig_sup_ram_dead(vmsig_sup_actor *host);
 
 /* ---- shelf.c: written before anybody is told of what it describes, so that it is never behind ---- */
 typedef struct vmsig_sup_heard vmsig_sup_heard;
+#define VMSIG_SUP_SHELF 4u /* what the blobs look like: a successor must know the same */
 /* Hears all that the keeper tells at the start: 0 (*fresh: nothing was shelved) or -errno. */
 int vmsig_sup_hear(vmsig_sup *s, vmsig_sup_heard **out, bool *fresh);
 void vmsig_sup_heard_free(vmsig_sup_heard *h);
@@ -315,6 +340,8 @@ void vmsig_sup_shelve_ram(vmsig_sup *s, uint32_t endpoint);
 /* ---- keeper_talk.c ---- */
 /* 0 or -errno: then the keeper is gone, and keeper_lost says so. */
 int vmsig_sup_tell_keeper(vmsig_sup *s, const vmsig_keeper_msg *m, const void *blob, const int *fds, int nfds);
+/* argv, then env (NULL: none), as SPAWN takes them: m->arg, m->len and the blob, of VMSIG_KEEPER_BLOB_MAX bytes. -E2BIG. */
+int vmsig_sup_pack_command(char *const argv[], char *const env[], char *blob, vmsig_keeper_msg *m);
 /* From now on, its news are handled by the loop. */
 int vmsig_sup_watch_keeper(vmsig_sup *s);
 
@@ -332,7 +359,26 @@ uint64_t vmsig_sup_backlog(const vmsig_sup_actor *a, bool *stalled);
 /* The report of a crash: before the dead is buried. */
 void vmsig_sup_report(vmsig_sup_actor *a, int status);
 
+/* ---- upgrade.c ---- */
+#define VMSIG_SUP_ASKED_KEY (1ull << 32) /* of the process that is asked, with the keeper; an actor's is its index */
+int vmsig_sup_upgrade_init(vmsig_sup *s);
+void vmsig_sup_upgrade_fini(vmsig_sup *s);
+/* Begins one: 0, or -errno with a sentence in err. The status tells how it goes on. */
+int vmsig_sup_upgrade_begin(vmsig_sup *s, const char *programs, uint32_t trial_ms, vmsig_conf_error *err);
+/* What the keeper tells of the process that is asked. Takes over the pidfd. */
+void vmsig_sup_upgrade_spawned(vmsig_sup *s, const vmsig_keeper_msg *m, int pidfd, const char *step);
+void vmsig_sup_upgrade_ended(vmsig_sup *s, int status);
+/* What the keeper told at the start. */
+void vmsig_sup_upgrade_heard(vmsig_sup *s, const vmsig_keeper_msg *end, const char *why);
+/* All is taken over: from here on the former program is not needed. */
+void vmsig_sup_upgrade_taken(vmsig_sup *s);
+const char *vmsig_sup_upgrade_state_name(vmsig_sup_upgrade_state state);
+/* What this program speaks, in one line; --speaks prints it. */
+int vmsig_sup_speaks(char *buf, size_t len);
+
 /* ---- change.c: 0, or -errno with a sentence in err. Nothing has changed then. ---- */
+/* Whether there may be one now; else -EBUSY. */
+int vmsig_sup_may_change(const vmsig_sup *s, vmsig_conf_error *err);
 int vmsig_sup_restart(vmsig_sup *s, const char *name, vmsig_conf_error *err);
 /* The plan of a change, and, unless it is dry, the change. *plan is malloc'ed. */
 int vmsig_sup_plug(vmsig_sup *s, const char *text, bool dry, vmsig_topo_change **plan, size_t *n,

@@ -54,12 +54,14 @@ bool vmsig_sup_serves(const vmsig_sup_actor *a, uint32_t endpoint) {
 
 typedef struct options {
     const char *topology, *name, *programs;
+    bool speaks; /* say what it speaks, and nothing more */
 } options;
 
 static int parse_options(int argc, char **argv, options *o) {
     static const struct option known[] = {{"topology", required_argument, NULL, 't'},
                                           {"name", required_argument, NULL, 'n'},
                                           {"programs", required_argument, NULL, 'p'},
+                                          {"speaks", no_argument, NULL, 's'},
                                           {NULL, 0, NULL, 0}};
     for (int c; (c = getopt_long(argc, argv, "", known, NULL)) != -1;)
         switch (c) {
@@ -72,16 +74,26 @@ static int parse_options(int argc, char **argv, options *o) {
         case 'p':
             o->programs = optarg;
             break;
+        case 's':
+            o->speaks = true;
+            break;
         default:
             return -EINVAL;
         }
-    return optind == argc && o->programs != NULL ? 0 : -EINVAL;
+    return optind == argc && (o->speaks || o->programs != NULL) ? 0 : -EINVAL;
 }
 
 static bool has_keeper(void) {
     int type = 0;
     socklen_t len = sizeof type;
     return getsockopt(VMSIG_KEEPER_FD, SOL_SOCKET, SO_TYPE, &type, &len) == 0 && type == SOCK_SEQPACKET;
+}
+
+/* To who asked, on the socket, or to a person. */
+static int say_what_it_speaks(void) {
+    char line[128];
+    int n = vmsig_sup_speaks(line, sizeof line);
+    return write(has_keeper() ? VMSIG_KEEPER_FD : STDOUT_FILENO, line, (size_t)n) == n ? 0 : 1;
 }
 
 static int per_actor(vmsig_sup *s) {
@@ -234,6 +246,8 @@ static int prepare(vmsig_sup *s) {
         rc = vmsig_timer_new(s->loop, on_patience, s, &s->change.timer);
     if (rc == 0)
         rc = vmsig_timer_new(s->loop, vmsig_sup_on_look, s, &s->look);
+    if (rc == 0)
+        rc = vmsig_sup_upgrade_init(s);
     if (rc == 0 && (setsockopt(s->keeper, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience) ||
                     prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)))
         rc = -errno;
@@ -254,12 +268,16 @@ static int live(vmsig_sup *s, const options *o) {
     vmsig_sup_heard_free(heard);
     if (code == 0 && (rc = vmsig_sup_watch_keeper(s) ? 1 : vmsig_sup_requests_start(s)) != 0)
         code = 1;
-    if (code == 0)
+    if (code == 0) {
         vmsig_sup_look_start(s);
+        vmsig_sup_upgrade_taken(s);
+    }
     return code ? code : run(s);
 }
 
 static void tidy(vmsig_sup *s) {
+    if (s->upgrade.state == VMSIG_UPGRADE_TRYING) /* it did not take over: all of it is another's */
+        return;
     vmsig_sup_requests_stop(s);
     if (s->actors != NULL)
         vmsig_sup_change_undo(s);
@@ -268,6 +286,7 @@ static void tidy(vmsig_sup *s) {
     vmsig_sup_actors_free(s);
     vmsig_sup_links_free(s);
     vmsig_sup_rundir_remove(s);
+    vmsig_sup_upgrade_fini(s);
     for (uint32_t i = 0; i < VMSIG_ENDPOINTS_MAX; i++)
         vmsig_sup_close(&s->ram[i].fd);
     if (s->board != NULL)
@@ -290,6 +309,8 @@ int main(int argc, char **argv) {
         fprintf(stderr, "usage: vmsig-supervisor --programs DIR [--topology FILE] [--name NAME]\n");
         return EXIT_USAGE;
     }
+    if (o.speaks)
+        return say_what_it_speaks();
     if (!has_keeper()) {
         fprintf(stderr, "vmsig-supervisor: is started by vmsig-keeper; use `vmsig up`\n");
         return EXIT_USAGE;

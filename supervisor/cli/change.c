@@ -8,6 +8,7 @@
 
 #include "schema/conf.h"
 #include "supervisor/cli/ask.h"
+#include "supervisor/cli/change.h"
 #include "supervisor/cli/cli.h"
 #include "supervisor/cli/show.h"
 
@@ -23,11 +24,7 @@
     "exit codes: 0 ok, 1 nothing runs there, it is refused, or not done in time, 2 the topology would be wrong:\n"     \
     "nothing was changed, 64 usage\n"
 
-typedef struct options {
-    const char *name;
-    bool json, no_wait, dry;
-    int timeout_ms;
-} options;
+typedef vmsig_change_options options;
 
 /* Parses; false: over, with *code. dry: whether the command knows --dry-run. */
 static bool parse(int argc, char **argv, const char *help, bool dry, options *o, const char **words, int *n,
@@ -109,6 +106,23 @@ static int ask(const char *command, const options *o, const Vmsig__Pb__Request *
         else if (r->plan->made && !o->no_wait)
             code = wait_done(command, o, r->plan);
     }
+    vmsig_ask_free(r);
+    return code;
+}
+
+int vmsig_change_restart(const char *command, const vmsig_change_options *o, const char *actor) {
+    char err[VMSIG_ASK_ERR_MAX];
+    Vmsig__Pb__Response *r;
+    Vmsig__Pb__RestartAsk m = VMSIG__PB__RESTART_ASK__INIT;
+    Vmsig__Pb__Request q = VMSIG__PB__REQUEST__INIT;
+    m.name = (char *)(uintptr_t)actor;
+    q.m_case = VMSIG__PB__REQUEST__M_RESTART;
+    q.restart = &m;
+    if (vmsig_ask(o->name, &q, o->timeout_ms, &r, err))
+        return vmsig_cli_fail(VMSIG_EXIT_FAILURE, command, "%s: %s", actor, err);
+    int code = r->plan ? wait_done(command, o, r->plan)
+                       : vmsig_cli_fail(VMSIG_EXIT_FAILURE, command, "%s: %s", actor,
+                                        r->error ? r->error : "refused, without a reason");
     vmsig_ask_free(r);
     return code;
 }

@@ -27,6 +27,7 @@ int vmsig_cmd_grants(int argc, char **argv);
 int vmsig_cmd_restart(int argc, char **argv);
 int vmsig_cmd_plug(int argc, char **argv);
 int vmsig_cmd_unplug(int argc, char **argv);
+int vmsig_cmd_upgrade(int argc, char **argv);
 int vmsig_cmd_reload(int argc, char **argv);
 int vmsig_cmd_tap(int argc, char **argv);
 int vmsig_cmd_send(int argc, char **argv);

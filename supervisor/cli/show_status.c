@@ -103,6 +103,9 @@ int vmsig_show_status(const Vmsig__Pb__Status *s) {
     static int (*const parts[])(const Vmsig__Pb__Status *) = {actors, links, endpoints, protections};
     const size_t rows[] = {s->n_actors, s->n_links, s->n_endpoints, s->n_protections};
     printf("%s: %s, supervisor %d, topology %s\n", s->name, s->state, s->pid, s->topology);
+    if (s->upgrade)
+        printf("last upgrade: %s%s%s\n", s->upgrade->state, s->upgrade->why ? ": " : "",
+               s->upgrade->why ? s->upgrade->why : "");
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
         if (rows[i] == 0)
             continue;
@@ -125,10 +128,10 @@ int vmsig_show_status(const Vmsig__Pb__Status *s) {
 #define U(v) ((json_int_t)(v))
 
 static json_t *actor_json(const Vmsig__Pb__StatusActor *a) {
-    return json_pack("{s:s s:s s:s s:I s:I s:I s:I s:I s:s? s:I s:I}", "name", a->name, "kind", a->kind, "state",
+    return json_pack("{s:s s:s s:s s:I s:I s:I s:I s:I s:s? s:I s:I s:s?}", "name", a->name, "kind", a->kind, "state",
                      a->state, "pid", U(a->pid), "uid", U(a->uid), "incarnation", U(a->incarnation), "restarts",
                      U(a->restarts), "uptime_ms", U(a->uptime_ms), "last_exit", a->last_exit, "cpu_us", U(a->cpu_us),
-                     "wakeups", U(a->wakeups));
+                     "wakeups", U(a->wakeups), "program", a->program);
 }
 
 static json_t *link_json(const Vmsig__Pb__StatusLink *l) {
@@ -152,6 +155,14 @@ static json_t *control_json(const Vmsig__Pb__StatusControl *c) {
                      "audit_error", c->audit_error);
 }
 
+static json_t *upgrade_json(const Vmsig__Pb__StatusUpgrade *u) {
+    char id[17];
+    if (!u)
+        return json_null();
+    snprintf(id, sizeof id, "%016" PRIx64, u->id);
+    return json_pack("{s:s s:s s:s?}", "id", id, "state", u->state, "why", u->why);
+}
+
 /* An array of what `one` makes of each item. */
 #define ARRAY(o, key, n, items, one)                                                                                   \
     do {                                                                                                               \
@@ -172,6 +183,8 @@ json_t *vmsig_status_json(const Vmsig__Pb__Status *s) {
     ARRAY(o, "endpoints", s->n_endpoints, s->endpoints, endpoint_json);
     ARRAY(o, "protections", s->n_protections, s->protections, protection_json);
     ARRAY(o, "controls", s->n_controls, s->controls, control_json);
+    failed |= json_object_set_new(o, "programs", s->programs ? json_string(s->programs) : json_null());
+    failed |= json_object_set_new(o, "upgrade", upgrade_json(s->upgrade));
     failed |= json_object_set_new(o, "changing", json_boolean(s->changing));
     if (!failed)
         return o;

@@ -19,6 +19,7 @@ static const struct command {
     {"plug", vmsig_cmd_plug, "add an actor while all goes on"},
     {"unplug", vmsig_cmd_unplug, "take an actor out while all goes on"},
     {"reload", vmsig_cmd_reload, "make what runs what the topology file says now"},
+    {"upgrade", vmsig_cmd_upgrade, "put another program in the supervisor's place while all goes on"},
     {"tap", vmsig_cmd_tap, "watch events as a control gets them"},
     {"send", vmsig_cmd_send, "send a command to an endpoint and print its result"},
     {"audit", vmsig_cmd_audit, "show, verify or follow the audit log"},

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "supervisor/keeper/orphans.h"
+#include "supervisor/keeper/program.h"
 #include "supervisor/keeper/shelf.h"
 #include "supervisor/keeper/spawn.h"
 
@@ -45,8 +46,14 @@ typedef struct proc {
 } proc;
 
 typedef struct keeper {
-    char *const *argv; /* the supervisor's */
-    pid_t supervisor;  /* 0 = none now */
+    vmsig_program program; /* the supervisor's */
+    vmsig_program next;    /* of an upgrade under way */
+    uint64_t upgrade;      /* the last one's number; 0 = there was none */
+    uint32_t trial_ms;     /* how long the next may take to take over */
+    uint64_t trial_ns;     /* until when it may; 0 = it is not tried */
+    bool trial_over;       /* it was killed for that */
+    char upgrade_why[256]; /* why the last one failed */
+    pid_t supervisor;      /* 0 = none now */
     int supervisor_pidfd;
     int sock;             /* -1 = none */
     uint64_t started_ns;  /* the supervisor */
@@ -125,27 +132,6 @@ static void proc_forget(keeper *k, proc *p) {
     memmove(p, p + 1, (k->procs_n - i) * sizeof *p);
 }
 
-/* Splits blob into n strings, then the rest of them: argv and env, both NULL-terminated, in one malloc'ed array. */
-static char **split_strings(char *blob, uint32_t len, uint32_t n, char ***env) {
-    uint32_t strings = 0;
-    if (len == 0 || blob[len - 1] != 0)
-        return NULL;
-    for (uint32_t i = 0; i < len; i++)
-        strings += blob[i] == 0;
-    if (n == 0 || n > strings)
-        return NULL;
-    char **all = calloc((size_t)strings + 2, sizeof *all);
-    if (all == NULL)
-        return NULL;
-    char *at = blob;
-    for (uint32_t i = 0; i < strings; i++) {
-        all[i < n ? i : i + 1] = at;
-        at += strlen(at) + 1;
-    }
-    *env = all + n + 1;
-    return all;
-}
-
 static void spawn(keeper *k, const vmsig_keeper_msg *m, const int *fds, int nfds) {
     proc *p = proc_add(k, m->key);
     if (p == NULL)
@@ -153,7 +139,7 @@ static void spawn(keeper *k, const vmsig_keeper_msg *m, const int *fds, int nfds
     sigset_t none;
     sigemptyset(&none);
     vmsig_spawn s = {.uid = m->uid, .gid = m->gid, .cpu = m->cpu, .blocked = &none, .folder = nfds > 2 ? fds[2] : -1};
-    s.argv = split_strings((char *)k->blob, m->len, m->arg, &s.env);
+    s.argv = vmsig_strings_split((char *)k->blob, m->len, m->arg, &s.env);
     if (s.argv == NULL || nfds < 2) {
         p->error = EINVAL;
         snprintf(p->step, sizeof p->step, "request");
@@ -247,12 +233,61 @@ static bool tell_news(keeper *k) {
         i += k->procs_n == before;
     }
     if (!k->told_all) {
-        vmsig_keeper_msg m = {.op = VMSIG_KEEPER_END, .arg = k->starts - 1};
-        if (tell(k, &m, NULL, NULL, 0))
+        vmsig_keeper_msg m = {.op = VMSIG_KEEPER_END, .arg = k->starts - 1, .key = k->upgrade};
+        m.ms = k->trial_ns ? k->trial_ms : 0;
+        m.len = (uint32_t)strlen(k->upgrade_why) + 1;
+        if (tell(k, &m, k->upgrade_why, NULL, 0))
             return false;
         k->told_all = true;
     }
     return true;
+}
+
+/* ---- another program ------------------------------------------------------------------------------------ */
+
+/* All that counts is on the shelf: the present supervisor may be killed at any time. */
+static void begin_upgrade(keeper *k, const vmsig_keeper_msg *m, const int *fds, int nfds) {
+    if (k->next.argv != NULL || k->supervisor <= 0 || nfds != 1)
+        return;
+    k->upgrade = m->key;
+    k->upgrade_why[0] = 0;
+    k->trial_ms = m->ms;
+    int rc = vmsig_program_make(&k->next, (const char *)k->blob, m->len, m->arg, fds[0]);
+    if (rc) {
+        snprintf(k->upgrade_why, sizeof k->upgrade_why, "the keeper cannot take it: %s", strerror(-rc));
+        say("no upgrade: %s", k->upgrade_why);
+    }
+    kill(k->supervisor, SIGKILL); /* the one that comes tells the outcome */
+}
+
+static void taken(keeper *k) {
+    if (k->trial_ns == 0)
+        return;
+    k->trial_ns = 0;
+    vmsig_program_free(&k->program);
+    k->program = k->next;
+    k->next = (vmsig_program){.fd = -1};
+    say("upgraded to %s", k->program.argv[0]);
+}
+
+static void fall_back(keeper *k, const char *how) {
+    snprintf(k->upgrade_why, sizeof k->upgrade_why, "%s: %s", k->next.argv[0], how);
+    say("%s; %s goes on", k->upgrade_why, k->program.argv[0]);
+    k->trial_ns = 0;
+    vmsig_program_free(&k->next);
+}
+
+/* The end of one that had not taken over. */
+static void trial_ended(keeper *k, int status) {
+    char how[128];
+    if (k->trial_over)
+        snprintf(how, sizeof how, "had not taken over after %g s", k->trial_ms / 1e3);
+    else if (WIFEXITED(status))
+        snprintf(how, sizeof how, "ended with exit %d before it had taken over", WEXITSTATUS(status));
+    else
+        snprintf(how, sizeof how, "was killed by signal %d (%s) before it had taken over", WTERMSIG(status),
+                 strsignal(WTERMSIG(status)));
+    fall_back(k, how);
 }
 
 /* ---- what it says --------------------------------------------------------------------------------------- */
@@ -269,6 +304,12 @@ static void handle(keeper *k, const vmsig_keeper_msg *m, const int *fds, int nfd
         return; /* the fds are the shelf's */
     case VMSIG_KEEPER_DROP:
         vmsig_shelf_drop(&k->shelf, m->key);
+        break;
+    case VMSIG_KEEPER_UPGRADE:
+        begin_upgrade(k, m, fds, nfds);
+        break;
+    case VMSIG_KEEPER_TAKEN:
+        taken(k);
         break;
     case VMSIG_KEEPER_SEEN:
         p = proc_by_key(k, m->key);
@@ -309,43 +350,57 @@ static void close_supervisor(keeper *k) {
     k->sock = k->supervisor_pidfd = -1;
 }
 
-static void start_supervisor(keeper *k) {
+/* The socket's end of a supervisor that was started from the program; -errno, with the step that failed. */
+static pid_t spawn_supervisor(keeper *k, const vmsig_program *program, char *step) {
     int pair[2];
-    char step[32] = "socketpair";
-    pid_t pid = -1;
-    k->restart_ns = 0;
-    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair)) {
-        say("no socket for the supervisor: %s", strerror(errno));
-        decide(k, 1);
-        return;
-    }
-    int program = open(k->argv[0], O_PATH | O_CLOEXEC);
+    snprintf(step, 32, "socketpair");
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair))
+        return -errno;
     sigset_t blocked; /* a stop that comes before it listens must wait, not kill */
     sigemptyset(&blocked);
     sigaddset(&blocked, SIGTERM);
-    vmsig_spawn s = {.argv = (char **)k->argv,
+    vmsig_spawn s = {.argv = program->argv,
                      .env = environ,
-                     .program = program,
+                     .program = program->fd,
                      .fd3 = pair[1],
                      .folder = -1,
                      .uid = UINT32_MAX,
                      .gid = UINT32_MAX,
                      .cpu = -1,
                      .blocked = &blocked};
-    pid = program < 0 ? -errno : vmsig_spawn_process(&s, &k->supervisor_pidfd, step);
-    if (program >= 0)
-        close(program);
+    snprintf(step, 32, "open");
+    pid_t pid = program->fd < 0 ? -ENOENT : vmsig_spawn_process(&s, &k->supervisor_pidfd, step);
     close(pair[1]);
     if (pid < 0) {
-        say("cannot start %s: %s (%s)", k->argv[0], strerror((int)-pid), program < 0 ? "open" : step);
         close(pair[0]);
+        return pid;
+    }
+    fcntl(pair[0], F_SETFL, O_NONBLOCK);
+    k->sock = pair[0];
+    return pid;
+}
+
+static void start_supervisor(keeper *k) {
+    char step[32], how[128];
+    bool tries = k->next.argv != NULL;
+    const vmsig_program *program = tries ? &k->next : &k->program;
+    k->restart_ns = 0;
+    pid_t pid = spawn_supervisor(k, program, step);
+    if (pid < 0 && tries) {
+        snprintf(how, sizeof how, "cannot be started: %s (%s)", strerror((int)-pid), step);
+        fall_back(k, how);
+        start_supervisor(k);
+        return;
+    }
+    if (pid < 0) {
+        say("cannot start %s: %s (%s)", program->argv[0], strerror((int)-pid), step);
         decide(k, 1);
         return;
     }
-    fcntl(pair[0], F_SETFL, O_NONBLOCK);
     k->supervisor = pid;
-    k->sock = pair[0];
     k->started_ns = now_ns();
+    k->trial_ns = tries ? k->started_ns + k->trial_ms * MS : 0;
+    k->trial_over = false;
     k->starts++;
     k->synced = 0;
     k->told_all = false;
@@ -355,17 +410,8 @@ static void start_supervisor(keeper *k) {
         kill(pid, SIGTERM);
 }
 
-static void supervisor_ended(keeper *k, int status) {
-    k->supervisor = 0;
-    listen_to_supervisor(k); /* what it said last still counts */
-    close_supervisor(k);
-    if (WIFEXITED(status)) {
-        decide(k, WEXITSTATUS(status));
-        return;
-    }
-    for (size_t i = k->procs_n; i-- > 0;)
-        if (k->procs[i].pid == 0)
-            proc_forget(k, &k->procs[i]); /* nobody is left who asked for it */
+/* How long to wait until it is started again; given up: decided. */
+static uint64_t crash_pause(keeper *k, int status) {
     uint64_t now = now_ns();
     /* Whom somebody killed has no fault that a pause would help. */
     bool innocent = WTERMSIG(status) == SIGKILL && k->told_all;
@@ -374,11 +420,33 @@ static void supervisor_ended(keeper *k, int status) {
         say("the supervisor crashed %u times in a row, last by signal %d (%s): given up", k->streak, WTERMSIG(status),
             strsignal(WTERMSIG(status)));
         decide(k, 1);
-        return;
+        return 0;
     }
     uint64_t wait = k->streak <= 1 ? 0 : BACKOFF_NS << (k->streak - 2);
-    k->restart_ns = now + (wait < BACKOFF_MAX_NS ? wait : BACKOFF_MAX_NS);
     say("the supervisor was killed by signal %d (%s), restarting", WTERMSIG(status), strsignal(WTERMSIG(status)));
+    return wait < BACKOFF_MAX_NS ? wait : BACKOFF_MAX_NS;
+}
+
+static void supervisor_ended(keeper *k, int status) {
+    k->supervisor = 0;
+    listen_to_supervisor(k); /* what it said last still counts */
+    close_supervisor(k);
+    bool tried = k->trial_ns != 0, upgrades = k->next.argv != NULL && !tried;
+    if (WIFEXITED(status) && !tried) {
+        decide(k, WEXITSTATUS(status));
+        return;
+    }
+    for (size_t i = k->procs_n; i-- > 0;)
+        if (k->procs[i].pid == 0)
+            proc_forget(k, &k->procs[i]); /* nobody is left who asked for it */
+    uint64_t pause = 0;
+    if (tried)
+        trial_ended(k, status);
+    else if (upgrades)
+        say("the supervisor gives way to %s", k->next.argv[0]);
+    else
+        pause = crash_pause(k, status);
+    k->restart_ns = now_ns() + pause;
 }
 
 /* ---- the loop -------------------------------------------------------------------------------------------- */
@@ -399,6 +467,8 @@ static void on_signal(keeper *k) {
 
 static int wait_ms(const keeper *k) {
     uint64_t until = k->restart_ns;
+    if (k->trial_ns && !k->trial_over && (until == 0 || k->trial_ns < until))
+        until = k->trial_ns;
     if (k->stopping && (until == 0 || k->deadline_ns < until))
         until = k->deadline_ns;
     if (until == 0)
@@ -423,6 +493,10 @@ static void run(keeper *k) {
         if (p[0].revents)
             on_signal(k);
         uint64_t now = now_ns();
+        if (k->trial_ns && now >= k->trial_ns && !k->trial_over && k->supervisor > 0) {
+            k->trial_over = true;
+            kill(k->supervisor, SIGKILL);
+        }
         if (k->restart_ns && now >= k->restart_ns && !k->decided)
             start_supervisor(k);
         if (k->stopping && now >= k->deadline_ns && !k->decided) {
@@ -513,7 +587,8 @@ int vmsig_keeper_main(char *const supervisor_argv[]) {
     keeper *k = calloc(1, sizeof *k);
     if (k == NULL)
         return 1;
-    k->argv = supervisor_argv;
+    vmsig_program_open(&k->program, supervisor_argv);
+    k->next.fd = -1;
     k->sock = k->supervisor_pidfd = -1;
     pid_t parent = getppid();
     if (prepare_fds() || (k->signals = open_signals()) < 0 || prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) ||
@@ -532,6 +607,8 @@ int vmsig_keeper_main(char *const supervisor_argv[]) {
         if (k->procs[i].pidfd >= 0)
             close(k->procs[i].pidfd);
     free(k->procs);
+    vmsig_program_free(&k->next);
+    vmsig_program_free(&k->program);
     close(k->signals);
     free(k);
     return code;

@@ -4,6 +4,10 @@
  *   vmsig up ──► keeper ──fork, exec──► supervisor ──SPAWN, SHELVE, DROP──► keeper
  *                  │ └──fork, exec──► actors              ◄──SHELF…, SPAWNED, EXITED──
  *
+ * Another program takes the place of the supervisor's on the way of its death: it has a while for it (UPGRADE, TAKEN);
+ * if it ends before, or does not take over in time, the former program is started again. What a supervisor is started
+ * from is held open: a file that is replaced does not change it.
+ *
  * A new supervisor is first sent the whole shelf (SHELF, one frame an entry, newest state of each), then the processes
  * that live (SPAWNED) and those whose end was not acknowledged (EXITED), then END. After the death of an actor's leader
  * its whole process group is killed before it is reaped.
@@ -19,6 +23,7 @@
 
 #include <stdint.h>
 
+#define VMSIG_KEEPER_WIRE     2 /* of this file; a supervisor of another is refused */
 #define VMSIG_KEEPER_FD       3
 #define VMSIG_KEEPER_FDS      16
 #define VMSIG_KEEPER_BLOB_MAX 49152u
@@ -30,11 +35,17 @@ typedef enum vmsig_keeper_op {
     VMSIG_KEEPER_SHELVE = 2, /* key; blob; fds: replaces the entry of that key */
     VMSIG_KEEPER_DROP = 3,   /* key */
     VMSIG_KEEPER_SEEN = 4,   /* key: the end of that process was handled */
+    VMSIG_KEEPER_UPGRADE =
+        5,                  /* key: its number; ms: for TAKEN; blob: the next supervisor's argv, `arg` strings; fd: its
+                                 program (O_PATH). The present one is killed. */
+    VMSIG_KEEPER_TAKEN = 6, /* what the former supervisor left is taken over */
     /* from the keeper */
     VMSIG_KEEPER_SPAWNED = 16, /* key, pid; fd: pidfd; pid 0: `arg` is the errno and blob the step that failed */
     VMSIG_KEEPER_EXITED = 17,  /* key, pid, arg: wait status */
     VMSIG_KEEPER_SHELF = 18,   /* key; blob; fds */
-    VMSIG_KEEPER_END = 19      /* of what a new supervisor is told; arg: how many supervisors there were before it */
+    VMSIG_KEEPER_END = 19      /* of what a new supervisor is told; arg: how many supervisors there were before it; key:
+                                  the last upgrade's number, 0 = there was none; blob: why that failed, "" = it did not;
+                                  ms: > 0: it is the upgrade itself, and has so long for TAKEN */
 } vmsig_keeper_op;
 
 typedef struct vmsig_keeper_msg {
@@ -45,7 +56,7 @@ typedef struct vmsig_keeper_msg {
     uint32_t uid, gid; /* UINT32_MAX: as the keeper's own */
     int32_t cpu;       /* -1 = not pinned */
     uint32_t len;      /* bytes of blob that follow */
-    uint32_t reserved;
+    uint32_t ms;
 } vmsig_keeper_msg;
 
 /* The keeper's main: runs supervisor_argv (argv[0] an absolute path) until it decides to end; its exit code. */

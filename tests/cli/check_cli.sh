@@ -30,12 +30,12 @@ case_() {
 case_ "help" 0 '^  up ' help
 case_ "version" 0 '^vmsig [0-9]' version
 case_ "--version" 0 '^vmsig [0-9]' --version
-for c in up check status top restart plug unplug reload tap send audit bench; do
+for c in up check status top restart plug unplug reload upgrade tap send audit bench; do
     case_ "$c --help" 0 "^(usage: )?vmsig $c" "$c" --help
     case_ "help $c" 0 "^(usage: )?vmsig $c" help "$c"
     case_ "$c refuses an unknown option" 64 'vmsig.* --bogus' "$c" --bogus
 done
-for c in up check status top restart plug unplug reload tap send audit; do
+for c in up check status top restart plug unplug reload upgrade tap send audit; do
     case_ "$c --help gives an example" 0 "^  vmsig $c" "$c" --help
 done
 case_ "an unknown command" 64 'there is no command frobnicate' frobnicate
@@ -52,6 +52,9 @@ case_ "plug of a file that is not there" 2 "$tmp/none.yaml" plug "$tmp/none.yaml
 case_ "unplug without a name" 64 'expected NAME' unplug
 case_ "reload of nothing" 1 'no topology runs' reload
 case_ "reload of a file that is not there" 2 "$tmp/none.yaml" reload "$tmp/none.yaml"
+case_ "upgrade of nothing" 1 'no topology runs' upgrade
+case_ "upgrade to a folder that is not there" 1 'none: No such file' upgrade "$tmp/none"
+case_ "upgrade to two folders" 64 'one folder of programs at a time' upgrade a b
 case_ "reload of two files" 64 'one topology at a time' reload a b
 case_ "tap of nothing" 1 '^vmsig tap: ' tap
 case_ "tap --name with --socket" 64 'exclude each other' tap --name a --socket b

@@ -242,8 +242,8 @@ s.note('done')
                 return f.read().split()
 
         wait_for("only the supervisor as a child", lambda: len(children()) == 1)
-        if os.geteuid() == 0:  # 0, 1, 2, signals, the supervisor's socket and pidfd, one shelved
-            wait_for("no fd beyond", lambda: len(os.listdir("/proc/%d/fd" % pid)) <= 7)
+        if os.geteuid() == 0:  # 0, 1, 2, signals, the supervisor's program, socket and pidfd, one shelved
+            wait_for("no fd beyond", lambda: len(os.listdir("/proc/%d/fd" % pid)) <= 8)
 
 
 def waits_longer_for_one_that_crashes_but_not_for_one_that_is_killed(build):

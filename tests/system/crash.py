@@ -142,6 +142,32 @@ def check_the_supervisor_comes_back_and_the_actors_stay(build):
         lab.end()
 
 
+def check_upgrades_lose_nothing_on_the_way_to_a_control(build):
+    with Lab(build) as lab:
+        lab.up(PLAIN)
+        lab.tap("--source", "8")
+        until("the first events", lambda: len(lab.events()) > 10)
+        r = lab.vmsig("upgrade", "--name", "lab", "--actors", "--dry-run")
+        expect(r.returncode == 0 and all(f"actor {n}\n" in r.stdout for n in ("beat", "ctx", "gate", "box")), r.stdout)
+        for _ in range(3):
+            before = lab.status()
+            r = lab.vmsig("upgrade", "--name", "lab")
+            expect(r.returncode == 0, f"upgrade: {r.returncode}: {r.stderr}")
+            after = lab.status()
+            expect(before["pid"] != after["pid"], "the supervisor is the same")
+            for a, b in zip(before["actors"], after["actors"]):
+                expect((a["pid"], a["incarnation"]) == (b["pid"], b["incarnation"]), f"{a['name']} was touched")
+            flow_on(lab)
+            lab.note_pids()
+        got = counts(lab.events())
+        expect(got == list(range(got[0], got[0] + len(got))), f"a gap or a duplicate in the counts: {got}")
+        r = lab.vmsig("upgrade", "--name", "lab", "--actors")
+        expect(r.returncode == 0, f"upgrade: {r.returncode}: {r.stderr}")
+        flow_on(lab)
+        expect(lab.read("tap.out").count('"LOST"') == 0, "something was told as lost")
+        lab.end()
+
+
 def keeper_of(lab):
     with open(f"/proc/{lab.front.pid}/task/{lab.front.pid}/children") as f:
         return int(f.read().split()[0])

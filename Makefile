@@ -183,18 +183,28 @@ $(LINUX_GUEST): tools/linux-guest.sh docs/examples/linux-guest/init $(BUILD)/lin
 	$(call say,GUEST,$@)sh tools/linux-guest.sh $(@D) $(BUILD)/linux-guest/console
 
 # ---- ARMED: a sensor and an input library of one's own, linked in ------------------------------------------
-# Each is an object or an archive that exports vmsig_plugin_open (vmsig_core.h).
+# Each is an object or an archive that exports vmsig_plugin_open (vmsig_core.h). What comes of it: the end-to-end test
+# with both linked in, and both as plug-ins of vmsig-sensor.
 #   make armed ARMED_SENSOR=LIBRARY ARMED_INPUT=LIBRARY
 ARMED_SENSOR ?=
 ARMED_INPUT  ?=
-.PHONY: armed $(BUILD)/armed/sensor.a $(BUILD)/armed/input.a
-armed: $(BUILD)/armed/prog_armed
+ARMED_LIB = $(if $(filter sensor,$*),$(ARMED_SENSOR),$(ARMED_INPUT))
+ARMED_PARTS := $(BUILD)/armed/sensor.a $(BUILD)/armed/input.a $(BUILD)/armed/sensor.so $(BUILD)/armed/input.so
+.PHONY: armed $(ARMED_PARTS)
+armed: $(BUILD)/armed/prog_armed $(BUILD)/armed/sensor.so $(BUILD)/armed/input.so
+$(ARMED_PARTS): $(if $(and $(ARMED_SENSOR),$(ARMED_INPUT)),,armed-missing)
+.PHONY: armed-missing
+armed-missing:
+	$(error make armed takes ARMED_SENSOR=LIBRARY and ARMED_INPUT=LIBRARY)
 
 # both export the same name
 $(BUILD)/armed/sensor.a $(BUILD)/armed/input.a: $(BUILD)/armed/%.a:
 	@mkdir -p $(@D)
-	$(if $(and $(ARMED_SENSOR),$(ARMED_INPUT)),,$(error make armed takes ARMED_SENSOR=LIBRARY and ARMED_INPUT=LIBRARY))
-	objcopy --redefine-sym vmsig_plugin_open=vmsig_armed_$*_open $(if $(filter sensor,$*),$(ARMED_SENSOR),$(ARMED_INPUT)) $@
+	objcopy --redefine-sym vmsig_plugin_open=vmsig_armed_$*_open $(ARMED_LIB) $@
+
+$(BUILD)/armed/sensor.so $(BUILD)/armed/input.so: $(BUILD)/armed/%.so:
+	@mkdir -p $(@D)
+	$(CC) -shared $(LDFLAGS) -o $@ -Wl,--whole-archive $(ARMED_LIB) -Wl,--no-whole-archive
 
 $(BUILD)/armed/prog_armed: tests/armed/prog_armed.c $(BUILD)/armed/sensor.a $(BUILD)/armed/input.a $(BUILD)/lib/libvmsig.a
 	$(CC) -DARMED -Iinclude -D_GNU_SOURCE $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS) -lpthread

@@ -35,7 +35,9 @@ int vmsig_actor_every(vmsig_actor *a, uint64_t period_ns, void (*fn)(vmsig_actor
 /* Calls fn while fd is readable; the fd stays the caller's. */
 int vmsig_actor_watch(vmsig_actor *a, int fd, void (*fn)(vmsig_actor *a, void *ud), void *ud);
 int vmsig_actor_unwatch(vmsig_actor *a, int fd);
-/* Calls fn for each event or command that arrives on any of the actor's links; ev is borrowed. */
+/* Calls fn for each event or command that arrives on any of the actor's links; ev is borrowed. A command comes only when
+ * its epoch and the token of its lease are the current ones at that moment, and never twice; fn sees to it that a RESULT
+ * is emitted under its corr. Before a lease passes on, keys to let go come as an INPUT under corr 0: no RESULT. */
 void vmsig_actor_on_event(vmsig_actor *a, void (*fn)(vmsig_actor *a, const vmsig_event *ev, void *ud), void *ud);
 /* Calls fn for each address-space context with its read-only RAM fd (borrowed), and for each invalidation (fd -1).
  * The topology must say `memctx: true`. */

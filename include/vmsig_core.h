@@ -35,8 +35,9 @@ typedef struct vmsig_source_ops {
     /* Installs the hook for events. emit: 0 or 1 as vmsig_ctx_submit (it owns the payload), -1 with errno (the source
      * still does). */
     void (*set_emit_up)(void *src, int (*emit)(void *token, vmsig_event *), void *token);
-    /* A command, borrowed. 0 = done: a RESULT OK is sent for it, unless the source has emitted one with its corr; 1 =
-     * the source emits its RESULT itself, now or later; -1 with errno = refused, which is answered too. */
+    /* A command, borrowed; its epoch and the token of its lease have just been compared. 0 = done: a RESULT OK is sent
+     * for it, unless the source has emitted one with its corr; 1 = the source emits its RESULT itself, now or later; -1
+     * with errno = refused, which is answered too. Keys to let go, when a lease or an epoch ends, come under corr 0. */
     int (*command)(void *src, const vmsig_event *down);
     int (*on_memctx)(void *src, const vmsig_event *ev, int fd); /* ev, fd borrowed; MEMCTX_INVALID comes with fd -1 */
     void (*close)(void *src);

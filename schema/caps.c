@@ -95,6 +95,24 @@ uint32_t vmsig_lease_cap(uint32_t cls) {
     return n ? n->cap : 0;
 }
 
+uint8_t vmsig_lease_kind(uint32_t cls) {
+    for (size_t i = 0; i < vmsig_needs_n && cls != VMSIG_NO_LEASE; i++)
+        if (vmsig_needs[i].cls == cls)
+            return vmsig_needs[i].kind;
+    return 0;
+}
+
+vmsig_source vmsig_lane_of(uint32_t kind) {
+    switch (kind) {
+    case VMSIG_CMD_INPUT:
+        return VMSIG_SRC_INPUT;
+    case VMSIG_CMD_MEMWRITE:
+        return VMSIG_SRC_MEMWRITE;
+    default:
+        return VMSIG_SRC_VMHOST;
+    }
+}
+
 int vmsig_caps_check(uint32_t caps) {
     return caps & ~VMSIG_CAP_ALL ? -EINVAL : 0; /* ALL has no retired bit */
 }

@@ -37,6 +37,11 @@ vmsig_status vmsig_refusal(int error);
 /* The capability that the lease of a class takes; 0 = no such class. */
 uint32_t vmsig_lease_cap(uint32_t cls);
 
+/* The kind of the commands that the lease of a class is for; 0 = no such class. */
+uint8_t vmsig_lease_kind(uint32_t cls);
+/* The source under which a command of a kind, and its result, pass the bus. */
+vmsig_source vmsig_lane_of(uint32_t kind);
+
 /* 0, or -EINVAL: a retired or an unknown capability bit. */
 int vmsig_caps_check(uint32_t caps);
 

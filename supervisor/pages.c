@@ -106,7 +106,7 @@ static int show_epoch(vmsig_sup_actor *to, const vmsig_topo_endpoint *ep) {
 
 static int show_fences(vmsig_sup_actor *to, const vmsig_topo_endpoint *ep) {
     const vmsig_sup_actor *gate = &to->sup->actors[ep->gateway];
-    if (to->index != ep->host_actor || !gate->fences.mapped || to->boot < 0)
+    if (!to->topo->accepts || !vmsig_sup_serves(to, ep->id) || !gate->fences.mapped || to->boot < 0)
         return 0;
     return send_page(to, VMSIG__PB__PAGE_KIND__PAGE_FENCES, false, ep->id, gate->fences.generation, gate->fences.fd);
 }
@@ -180,8 +180,8 @@ void vmsig_sup_page_mapped(vmsig_sup_actor *a, const Vmsig__Pb__PageMapped *m) {
     vmsig_sup_map_gauges(a);
     for (size_t i = 0; i < s->topo->endpoints_n; i++) {
         const vmsig_topo_endpoint *ep = &s->topo->endpoints[i];
-        if (page == &a->fences && ep->gateway == a->index)
-            show_fences(&s->actors[ep->host_actor], ep);
+        for (size_t k = 0; page == &a->fences && ep->gateway == a->index && k < s->topo->actors_n; k++)
+            show_fences(&s->actors[k], ep);
         for (size_t k = 0; page == &a->epoch && ep->host_actor == a->index && k < s->topo->actors_n; k++)
             show_epoch(&s->actors[k], ep);
     }

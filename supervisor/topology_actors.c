@@ -82,7 +82,8 @@ static int make_run(vmsig_topo_build *b, const vmsig_file_run *run, const char *
     a->stop_deadline_ns = run->stop;
     a->soft_ns = run->soft;
     a->hard_ns = run->hard;
-    a->state_bytes = run->state_set ? run->state : state[a->kind];
+    bool drives = a->accepts && a->endpoint >= 0; /* what it had under way, and what it holds down, outlives it */
+    a->state_bytes = run->state_set ? run->state : state[drives ? VMSIG_TOPO_HOST : a->kind];
     int err = check_user(b, run);
     if (err == 0 && run->user)
         err = copy(b, run->user, &a->user);
@@ -262,6 +263,18 @@ static int accepts_of(const vmsig_topo_build *b, const vmsig_file_actor *f, uint
     return 0;
 }
 
+/* Each kind of command of an endpoint goes to one sensor; to its host where none takes it. */
+static int unique_taker(const vmsig_topo_build *b, const vmsig_file_actor *f, const vmsig_topo_actor *a) {
+    for (const vmsig_topo_actor *o = b->t->actors; o < a; o++) {
+        uint32_t both = o->accepts & a->accepts;
+        if (o->kind == VMSIG_TOPO_SENSOR && a->kind == VMSIG_TOPO_SENSOR && o->endpoint == a->endpoint && both)
+            return vmsig_topo_fail(
+                b, f->accepts_mark, "accepts: found %s again in endpoint %s, expected it once (%s takes it)",
+                vmsig_kind_name((uint8_t)(VMSIG_CMD_INPUT + __builtin_ctz(both))), f->endpoint, o->name);
+    }
+    return 0;
+}
+
 static int unique_source(const vmsig_topo_build *b, const vmsig_file_actor *f, const vmsig_topo_actor *a) {
     for (const vmsig_topo_actor *o = b->t->actors; o < a; o++)
         if (o->endpoint == a->endpoint && o->source == a->source)
@@ -291,7 +304,8 @@ static int make_emitter(const vmsig_topo_build *b, const vmsig_file_actor *f, vm
         return unknown_endpoint(b, f->endpoint_mark, "endpoint", f->endpoint);
     a->endpoint = (int32_t)e->id;
     a->endpoint_mask = 1ull << e->id;
-    return f->source_set ? unique_source(b, f, a) : 0;
+    err = unique_taker(b, f, a);
+    return err == 0 && f->source_set ? unique_source(b, f, a) : err;
 }
 
 static int make_policy(const vmsig_topo_build *b, const vmsig_file_policy *f, vmsig_topo_actor *a) {

@@ -69,8 +69,8 @@ const char *vmsig_file_display_name(int display) {
     {KEY("after", LIST), AT(T, run.after), MARK(T, run.after), .max = 64,                                              \
      .help = "Actors that must be ready before it is started, beyond those that take its events."},                    \
     {KEY("state", SIZE), AT(T, run.state), SET(T, run.state), .max = 1u << 30,                                         \
-     .help = "Size of the memory that outlives it. Without: 8M for a context, 16M for a gateway, 64K for a host, "     \
-             "none for others."},                                                                                      \
+     .help = "Size of the memory that outlives it. Without: 8M for a context, 16M for a gateway, 64K for a host "      \
+             "and for who takes an endpoint's commands, none for others."},                                            \
     {KEY("options", PAIRS), AT(T, run.options), MARK(T, run.options),                                                  \
      .help = "Handed to it as they are."}
 
@@ -164,7 +164,8 @@ static const vmsig_conf_key actor_keys[] = {
     {KEY("memctx", BOOL), AT(vmsig_file_actor, memctx), MARK(vmsig_file_actor, memctx), .fallback = "false",
      .help = "Sensor, actor: it is handed its endpoint's address-space context and read-only RAM."},
     {KEY("accepts", LIST), AT(vmsig_file_actor, accepts), MARK(vmsig_file_actor, accepts), .max = 8,
-     .help = "Sensor, actor: commands that it takes: input, lifecycle, vm, memwrite."},
+     .help = "Sensor, actor: commands that it takes instead of the host: input, lifecycle, vm, memwrite. Each goes to "
+             "one sensor of an endpoint."},
     {KEY("endpoints", LIST), AT(vmsig_file_actor, endpoints), MARK(vmsig_file_actor, endpoints),
      .max = 64,
      .help = "Context, gateway, actor: the endpoints that it serves. Without: all. An endpoint belongs to one context "

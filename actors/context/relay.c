@@ -67,7 +67,7 @@ static void route_endpoint(vmsig_relay *r, uint32_t endpoint) {
         if (p->out != NULL && p->dir == VMSIG_DIR_UP && (p->endpoints >> endpoint & 1u) != 0)
             r->up[endpoint] = p;
         for (uint32_t kind = 0; kind < 32; kind++)
-            if (takes(p, endpoint, kind) && (p->host || r->down[endpoint][kind] == NULL))
+            if (takes(p, endpoint, kind) && (r->down[endpoint][kind] == NULL || r->down[endpoint][kind]->host))
                 r->down[endpoint][kind] = p;
     }
 }
@@ -90,6 +90,7 @@ int vmsig_relay_add(vmsig_relay *r, vmsig_port *p) {
     if (err < 0)
         return err;
     p->memctx_pending = p->out != NULL && p->memctx ? p->endpoints : 0;
+    p->end_pending = 0;
     p->blocked = false;
     r->ports[r->ports_n++] = p;
     route_all(r);
@@ -163,7 +164,7 @@ static bool pass_slot(vmsig_relay *r, vmsig_port *p, const vmsig_slot *s) {
     vmsig_entry n;
     uint32_t dir = p->dir;
     if (vmsig_slot_prio(s) > VMSIG_PRIO_URGENT || s->kind == VMSIG_EV_LOST || s->kind == VMSIG_EV_MEMCTX ||
-        s->kind == VMSIG_EV_MEMCTX_INVALID || s->corr_merged == 0)
+        s->kind == VMSIG_EV_MEMCTX_INVALID || s->kind == VMSIG_CMD_LEASE || s->corr_merged == 0)
         return false;
     head_of(&n, s);
     if (!vmsig_engine_may_pass(r->engine[dir], &n) ||

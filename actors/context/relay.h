@@ -41,7 +41,7 @@ typedef struct vmsig_port {
     uint16_t id;
     uint8_t dir; /* vmsig_dir */
     bool sensor; /* the peer is a sensor: it may tell of its own source only */
-    bool host;   /* the peer is a host: commands go there first */
+    bool host;   /* the peer is a host: commands that nobody else takes go there */
     bool memctx; /* the peer is sent the address-space context */
     uint32_t source, accepts;
     uint64_t endpoints;
@@ -51,6 +51,7 @@ typedef struct vmsig_port {
 
     uint32_t acc;            /* place in the state; in-links */
     uint64_t memctx_pending; /* endpoints whose context is to be sent */
+    uint64_t end_pending;    /* endpoints whose last epoch's end is to be told: to who takes commands and is no host */
     bool blocked;            /* its first event found no place */
     vmsig_ahead *ahead;      /* out-links: a ring of as many as there are slots; NULL: no channel is bounded */
     uint64_t ahead_first;

@@ -1,12 +1,25 @@
 /* relay_dispatch.c: where events go, and sending those that were queued. */
 #include <errno.h>
+#include <string.h>
 
 #include "actors/context/relay_impl.h"
+#include "schema/caps.h"
+
+/* A fence goes to who takes the commands of its class. */
+static uint32_t kind_of(const vmsig_entry *n) {
+    vmsig_lease l;
+    if (n->kind != VMSIG_CMD_LEASE || n->inln_len < sizeof l)
+        return n->kind;
+    memcpy(&l, n->inln, sizeof l);
+    return vmsig_lease_kind(l.cls);
+}
 
 vmsig_port *relay_route(const vmsig_relay *r, uint32_t dir, const vmsig_entry *n) {
     if (dir == VMSIG_DIR_UP)
         return r->up[n->endpoint];
-    return n->kind >= VMSIG_CMD_INPUT && n->kind < 64u ? r->down[n->endpoint][n->kind - VMSIG_CMD_INPUT] : NULL;
+    uint32_t kind = kind_of(n);
+    return kind >= VMSIG_CMD_INPUT && kind < VMSIG_EV_SENSOR_FIRST ? r->down[n->endpoint][kind - VMSIG_CMD_INPUT]
+                                                                   : NULL;
 }
 
 /* A LEASE command is the gateway's own (a fence), and of no epoch. */
@@ -115,8 +128,7 @@ void relay_go_on(vmsig_relay *r) {
 }
 
 void vmsig_relay_writable(vmsig_relay *r, vmsig_port *p) {
-    if (p->memctx_pending != 0)
-        memctx_send(r, p);
+    news_send(r, p);
     relay_go_on(r);
 }
 

@@ -30,6 +30,17 @@ static int tell_end(vmsig_relay *r, uint32_t endpoint, uint32_t over, uint32_t n
 
 static void memctx_void(vmsig_relay *r, uint32_t endpoint, uint32_t epoch);
 
+static void mark_ended(vmsig_relay *r, uint32_t endpoint) {
+    for (uint32_t i = 0; i < r->ports_n; i++) {
+        vmsig_port *p = r->ports[i];
+        if (p->out == NULL || p->dir != VMSIG_DIR_DOWN || p->host || p->accepts == 0 ||
+            !(p->endpoints >> endpoint & 1u))
+            continue;
+        p->end_pending |= 1ull << endpoint;
+        news_send(r, p);
+    }
+}
+
 void epoch_check(vmsig_relay *r, uint32_t endpoint) {
     uint32_t seen = r->st->endpoint[endpoint].epoch, now = r->env.epoch(r->env.ud, endpoint);
     if (now == seen)
@@ -40,7 +51,8 @@ void epoch_check(vmsig_relay *r, uint32_t endpoint) {
         return;
     }
     memctx_void(r, endpoint, seen);
-    tell_end(r, endpoint, seen, now); /* no entry free: it is tried again at the next turn */
+    if (tell_end(r, endpoint, seen, now) == 0) /* no entry free: it is tried again at the next turn */
+        mark_ended(r, endpoint);
 }
 
 /* ---- memctx: the newest of each endpoint, for sensors that may read its RAM ------------------------------- */
@@ -56,7 +68,7 @@ static void mark_pending(vmsig_relay *r, uint32_t endpoint) {
         if (p->out == NULL || !p->memctx || !(p->endpoints >> endpoint & 1u))
             continue;
         p->memctx_pending |= 1ull << endpoint;
-        memctx_send(r, p);
+        news_send(r, p);
     }
 }
 
@@ -93,7 +105,7 @@ static void memctx_void(vmsig_relay *r, uint32_t endpoint, uint32_t epoch) {
     memctx_retain(r, &ev, NULL);
 }
 
-void memctx_send(vmsig_relay *r, vmsig_port *p) {
+static void memctx_send(vmsig_relay *r, vmsig_port *p) {
     while (p->memctx_pending != 0) {
         uint32_t endpoint = (uint32_t)__builtin_ctzll(p->memctx_pending);
         const retained *have = retained_of(r, endpoint);
@@ -109,11 +121,38 @@ void memctx_send(vmsig_relay *r, vmsig_port *p) {
     }
 }
 
+static void end_send(vmsig_relay *r, vmsig_port *p) {
+    while (p->end_pending != 0) {
+        uint32_t endpoint = (uint32_t)__builtin_ctzll(p->end_pending);
+        vmsig_event ev = {.ts_ns = r->env.now(r->env.ud),
+                          .endpoint = endpoint,
+                          .epoch = r->st->endpoint[endpoint].ended,
+                          .merged = 1,
+                          .source = VMSIG_SRC_SEAM,
+                          .dir = VMSIG_DIR_DOWN,
+                          .prio = VMSIG_PRIO_URGENT,
+                          .kind = VMSIG_EV_EPOCH_END};
+        if (ev.epoch != 0 && vmsig_ring_put_event(p->out, &ev) < 0) {
+            r->env.want_room(r->env.ud, p, VMSIG_SLOTS_MAX);
+            return;
+        }
+        p->end_pending &= p->end_pending - 1;
+    }
+}
+
+void news_send(vmsig_relay *r, vmsig_port *p) {
+    memctx_send(r, p);
+    end_send(r, p);
+}
+
+/* Who takes commands looks at the epoch when it starts; of what ended while the context was away it hears here. */
 void vmsig_relay_renewed(vmsig_relay *r, vmsig_port *p) {
     if (p->out == NULL)
         return;
     if (p->memctx)
         p->memctx_pending = p->endpoints;
-    memctx_send(r, p);
+    if (p->accepts != 0 && !p->host && p->dir == VMSIG_DIR_DOWN)
+        p->end_pending = p->endpoints;
+    news_send(r, p);
     vmsig_engine_release_held(r->engine[p->dir]);
 }

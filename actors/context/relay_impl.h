@@ -122,7 +122,8 @@ bool ahead_passed(vmsig_relay *r);
 /* relay_epoch.c */
 void epoch_check(vmsig_relay *r, uint32_t endpoint);
 void memctx_retain(vmsig_relay *r, const vmsig_event *ev, const void *payload);
-void memctx_send(vmsig_relay *r, vmsig_port *p);
+/* What is pending for a port: contexts, ends of epochs. */
+void news_send(vmsig_relay *r, vmsig_port *p);
 
 /* relay_dispatch.c */
 void relay_dispatch(vmsig_relay *r);

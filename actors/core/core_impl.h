@@ -1,7 +1,7 @@
 /* core_impl.h: the inside of vmsig_core: what its files share.
  *
  *   core.c    life, controls, policies      sources.c   sources in and out, epochs, memctx
- *   quiet.c   plain sources between two leases
+ *   drive.c   commands to sources, and what stands before them
  *   serve.c   controls in other processes
  *   pump.c    events up, commands down: between sources, the context and the gate
  *
@@ -13,6 +13,7 @@
 #include "actors/gateway/gate.h"
 #include "actors/gateway/server.h"
 #include "actors/hosts/host.h"
+#include "actors/runtime/actuator.h"
 #include "actors/runtime/loop.h"
 #include "rings/atomics.h"
 #include "vmsig_core.h"
@@ -24,8 +25,9 @@ typedef struct vmsig_core_source {
     const vmsig_source_ops *ops;
     void *src;
     vmsig_source_info info;
-    int fd;     /* in the loop, or -1 */
-    bool ended; /* closed, and freed at the end of the step */
+    int fd;              /* in the loop, or -1 */
+    bool ended;          /* closed, and freed at the end of the step */
+    vmsig_actuator *act; /* before its commands; NULL: it takes none, or it is a host */
     uint64_t
         answering; /* corr of the command that it is handed now, 0 = none; its RESULT, from any thread, clears it */
 } vmsig_core_source;
@@ -40,30 +42,12 @@ typedef struct vmsig_core_control {
     struct vmsig_core_control *next;
 } vmsig_core_control;
 
-#define VMSIG_CORE_KEYS 0x300u /* evdev codes of keys and buttons */
-#define VMSIG_CORE_OPEN 64u    /* leased commands of an endpoint that sources have not answered yet */
-
-typedef struct vmsig_core_open {
-    const vmsig_core_source *by;
-    uint64_t corr;
-    uint32_t cls;
-} vmsig_core_open;
-
-/* quiet.c: what plain sources have under way, and what they hold down. */
-typedef struct vmsig_core_quiet {
-    uint64_t held[VMSIG_CORE_KEYS / 64], button[VMSIG_CORE_KEYS / 64];
-    vmsig_core_open open[VMSIG_CORE_OPEN];
-    uint32_t open_n;
-    vmsig_event fence[VMSIG_LEASE_CLASSES]; /* to be answered; corr 0 = none */
-} vmsig_core_quiet;
-
 typedef struct vmsig_core_endpoint {
     vmsig_epoch_page *epoch;
     uint32_t seen; /* epoch up to which EPOCH_END has been submitted; under epoch_lock */
     vmsig_core_source *host;
     int ram_fd; /* -1 = none */
     uint32_t ram_id;
-    vmsig_core_quiet quiet;
     vmsig_event memctx; /* the newest, with its payload; kind 0 = none */
 } vmsig_core_endpoint;
 
@@ -95,25 +79,22 @@ uint32_t vmsig_core_epoch(const vmsig_core *core, uint32_t endpoint);
 void vmsig_core_note_epoch(vmsig_core *core, uint32_t endpoint);
 int vmsig_core_submit(vmsig_core *core, vmsig_event *ev);
 void vmsig_core_wake(vmsig_core *core);
-void vmsig_core_answer(vmsig_core *core, const vmsig_event *cmd, vmsig_status status, uint64_t detail);
-/* Who takes commands of that kind, a host before others; NULL. */
+int vmsig_core_answer(vmsig_core *core, const vmsig_event *cmd, vmsig_status status, uint64_t detail);
+/* Who takes commands of that kind: the first of those that do, a host where nobody else does; NULL. */
 vmsig_core_source *vmsig_core_taker(vmsig_core *core, uint32_t endpoint, uint8_t kind);
 /* A MEMCTX or MEMCTX_INVALID on its way up: to the sources that want it. */
 void vmsig_core_pass_memctx(vmsig_core *core, const vmsig_event *ev);
 void vmsig_core_close_source(vmsig_core *core, vmsig_core_source *s);
 void vmsig_core_reap_sources(vmsig_core *core);
 
-/* quiet.c: sources that are no hosts, between two leases */
-/* A command that needs a lease may be handed over. */
-bool vmsig_core_quiet_room(const vmsig_core *core, uint32_t endpoint);
-/* It was; open: its RESULT is to come. */
-void vmsig_core_quiet_sent(const vmsig_core_source *s, const vmsig_event *cmd, uint32_t cls, bool open);
-void vmsig_core_quiet_result(vmsig_core *core, const vmsig_event *result);
-/* The gate's FENCE. */
-void vmsig_core_quiet_ask(vmsig_core *core, const vmsig_event *cmd);
-/* The source has ended; the endpoint's epoch moves. */
-void vmsig_core_quiet_gone(const vmsig_core_source *s);
-void vmsig_core_quiet_epoch(vmsig_core *core, uint32_t endpoint);
+/* drive.c */
+int vmsig_core_drive_new(vmsig_core_source *s);
+/* true = the command is done with; false: the same again later. */
+bool vmsig_core_drive(vmsig_core *core, const vmsig_event *cmd);
+/* A RESULT has gone up. */
+void vmsig_core_drive_result(vmsig_core *core, const vmsig_event *result);
+/* What sources owe is told; what was pressed in an epoch that is over is let go. */
+void vmsig_core_drive_flush(vmsig_core *core);
 
 /* serve.c: socket controls, where there are any */
 void vmsig_core_serve(vmsig_core *core);

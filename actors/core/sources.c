@@ -59,7 +59,7 @@ int vmsig_core_submit(vmsig_core *core, vmsig_event *ev) {
     return rc;
 }
 
-void vmsig_core_answer(vmsig_core *core, const vmsig_event *cmd, vmsig_status status, uint64_t detail) {
+int vmsig_core_answer(vmsig_core *core, const vmsig_event *cmd, vmsig_status status, uint64_t detail) {
     vmsig_result r = {.status = (int32_t)status, .detail = detail};
     vmsig_event ev = {.kind = VMSIG_EV_RESULT,
                       .source = cmd->source,
@@ -70,7 +70,7 @@ void vmsig_core_answer(vmsig_core *core, const vmsig_event *cmd, vmsig_status st
                       .merged = 1,
                       .inln_len = sizeof r};
     memcpy(ev.inln, &r, sizeof r);
-    vmsig_core_submit(core, &ev); /* should memory be short, the gate answers when its time is up */
+    return vmsig_core_submit(core, &ev); /* should memory be short, the gate answers when its time is up */
 }
 
 /* Installed into sources. What a source leaves open is filled in; a sensor speaks for itself alone. */
@@ -175,8 +175,8 @@ int vmsig_core_bump_epoch(vmsig_core *core, uint32_t endpoint) {
         vmsig_host_epoch_ended(e->host->src);
         return 0;
     }
-    vmsig_core_quiet_epoch(core, endpoint);
     vmsig_epoch_advance(e->epoch);
+    vmsig_core_drive_flush(core);
     return submit_invalid(core, endpoint) < 0 ? -1 : 0;
 }
 
@@ -228,7 +228,7 @@ vmsig_core_source *vmsig_core_taker(vmsig_core *core, uint32_t endpoint, uint8_t
         vmsig_core_source *s = core->sources[i];
         bool takes = !s->ended && s->ops->command && s->info.endpoint == endpoint &&
                      (s->info.accepts >> (kind - VMSIG_CMD_INPUT) & 1);
-        if (takes && (!taker || s == core->endpoint[endpoint].host))
+        if (takes && (!taker || taker == core->endpoint[endpoint].host))
             taker = s;
     }
     return taker;
@@ -247,8 +247,9 @@ void vmsig_core_close_source(vmsig_core *core, vmsig_core_source *s) {
     if (s->ended)
         return;
     host_gone(core, s);
+    if (s->act)
+        vmsig_actuator_end(s->act);
     s->ended = true;
-    vmsig_core_quiet_gone(s);
     if (s->fd >= 0)
         vmsig_loop_remove(core->loop, s->fd);
     if (s->ops->set_emit_up)
@@ -260,10 +261,12 @@ void vmsig_core_close_source(vmsig_core *core, vmsig_core_source *s) {
 void vmsig_core_reap_sources(vmsig_core *core) {
     int kept = 0;
     for (int i = 0; i < core->sources_n; i++) {
-        if (core->sources[i]->ended)
+        if (core->sources[i]->ended) {
+            vmsig_actuator_free(core->sources[i]->act);
             free(core->sources[i]);
-        else
+        } else {
             core->sources[kept++] = core->sources[i];
+        }
     }
     core->sources_n = kept;
 }
@@ -324,6 +327,8 @@ int vmsig_core_add_source(vmsig_core *core, const vmsig_source_ops *ops, void *s
     rc = watch(s);
     if (rc == 0 && ops == vmsig_host_source_ops())
         rc = attach_host(s);
+    else if (rc == 0 && ops->command)
+        rc = vmsig_core_drive_new(s);
     if (rc < 0) {
         if (s->fd >= 0)
             vmsig_loop_remove(core->loop, s->fd);

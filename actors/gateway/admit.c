@@ -88,17 +88,6 @@ static int again(vmsig_gate *g, vmsig_gate_control *c, const vmsig_event *cmd) {
     return answer_only(g, c, cmd, VMSIG_UNKNOWN);
 }
 
-static uint8_t lane_of(uint8_t kind) {
-    switch (kind) {
-    case VMSIG_CMD_INPUT:
-        return VMSIG_SRC_INPUT;
-    case VMSIG_CMD_MEMWRITE:
-        return VMSIG_SRC_MEMWRITE;
-    default:
-        return VMSIG_SRC_VMHOST;
-    }
-}
-
 static uint32_t op_of(const vmsig_event *cmd) {
     uint32_t op = 0;
     if (cmd->kind == VMSIG_CMD_LIFECYCLE || cmd->kind == VMSIG_CMD_VM)
@@ -112,7 +101,7 @@ static void for_the_bus(vmsig_gate *g, const vmsig_event *cmd, const vmsig_infli
     out->corr = e->corr;
     out->epoch = e->epoch;
     out->dir = VMSIG_DIR_DOWN;
-    out->source = lane_of(cmd->kind);
+    out->source = (uint8_t)vmsig_lane_of(cmd->kind);
     out->seq = 0;
     out->merged = 1;
     out->flags = 0;

@@ -24,7 +24,8 @@ static const vmsig_source_ops *source(void) {
 /* ---- the environment of the gate --------------------------------------------------------------------- */
 
 static const vmsig_fence_page *fences(void *ud) {
-    return vmsig_rt_fences(((host_actor *)ud)->rt);
+    const host_actor *a = ud;
+    return vmsig_rt_fences(a->rt, vmsig_rt_boot(a->rt)->endpoint);
 }
 
 static int offer_ram(void *ud, uint32_t ram_id, int ro_fd) {

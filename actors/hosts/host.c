@@ -8,14 +8,10 @@
 #include <string.h>
 
 #include "actors/hosts/memwrite.h"
-#include "actors/hosts/record.h"
 #include "actors/hosts/writes.h"
+#include "actors/runtime/actuator.h"
+#include "actors/runtime/record.h"
 #include "rings/atomics.h"
-#include "schema/caps.h"
-
-#define GROUP_MAX (VMSIG_INLINE_MAX / sizeof(vmsig_input))
-
-_Static_assert(VMSIG_KEYS_MAX >= KEY_CNT, "every key has its bit");
 
 /* What has to be told and could not be emitted yet; emitted in this order. */
 typedef enum owed { OWED_INVALID = 1, OWED_STATE = 2, OWED_MEMCTX = 4 } owed;
@@ -89,21 +85,10 @@ static bool tell_memctx(vmsig_host *h) {
     return vmsig_memctx_pack(&ev, &h->ctx, h->segs, h->segs_n) == 0 && emit(h, &ev);
 }
 
-static vmsig_source source_of(uint32_t kind) {
-    switch (kind) {
-    case VMSIG_CMD_INPUT:
-        return VMSIG_SRC_INPUT;
-    case VMSIG_CMD_MEMWRITE:
-        return VMSIG_SRC_MEMWRITE;
-    default:
-        return VMSIG_SRC_VMHOST;
-    }
-}
-
 /* The answer to a fence is what a preemption waits for. */
 static bool tell_result(vmsig_host *h, uint32_t kind, uint32_t corr, int32_t status, uint64_t detail) {
     vmsig_prio prio = kind == VMSIG_CMD_LEASE ? VMSIG_PRIO_URGENT : VMSIG_PRIO_HIGH;
-    vmsig_event ev = new_event(h, source_of(kind), VMSIG_EV_RESULT, prio);
+    vmsig_event ev = new_event(h, vmsig_lane_of(kind), VMSIG_EV_RESULT, prio);
     vmsig_result r = {.status = status, .detail = detail};
     ev.corr = corr;
     ev.inln_len = sizeof r;
@@ -147,10 +132,6 @@ void vmsig_host_log(const vmsig_host *h, const char *fmt, ...) {
 
 /* ---- input: what is held, and the neutral state ------------------------------------------------------ */
 
-static bool is_key(const vmsig_input *in) {
-    return in->type == VMSIG_INPUT_KEY || in->type == VMSIG_INPUT_BTN;
-}
-
 static bool input_valid(const vmsig_input *in) {
     switch (in->type) {
     case VMSIG_INPUT_KEY:
@@ -165,44 +146,20 @@ static bool input_valid(const vmsig_input *in) {
     }
 }
 
-static void note_held(vmsig_host *h, const vmsig_input *in, uint32_t n, uint8_t down) {
-    for (uint32_t i = 0; i < n; i++) {
-        uint64_t bit = 1ull << (in[i].code % 64);
-        if (!is_key(&in[i]) || in[i].down != down)
-            continue;
-        if (down)
-            h->record->held[in[i].code / 64] |= bit;
-        else
-            h->record->held[in[i].code / 64] &= ~bit;
-    }
-}
-
-/* A key counts as held from before its press until after its release: a death in between leaves it to be let go. */
 static int send_input(vmsig_host *h, uint32_t corr, const vmsig_input *in, uint32_t n) {
-    note_held(h, in, n, 1);
+    vmsig_record_note(h->record, in, n, 1);
     int status = h->backend->input(h->vm, corr, in, n);
     if (status == VMSIG_OK || status == VMSIG_HOST_LATER)
-        note_held(h, in, n, 0);
+        vmsig_record_note(h->record, in, n, 0);
     return status;
-}
-
-static uint32_t next_held(const vmsig_host *h, uint32_t from) {
-    for (uint32_t code = from; code < VMSIG_KEYS_MAX; code++)
-        if (h->record->held[code / 64] >> (code % 64) & 1)
-            return code;
-    return VMSIG_KEYS_MAX;
 }
 
 /* Lets go of everything that is held. A VM that stands still takes no input: then it is done before it goes on. */
 static void neutral(vmsig_host *h) {
+    vmsig_input group[VMSIG_GROUP_MAX];
+    uint32_t n;
     h->neutral_owed = false;
-    for (uint32_t code = next_held(h, 0); code < VMSIG_KEYS_MAX && !h->neutral_owed;) {
-        vmsig_input group[GROUP_MAX];
-        uint32_t n = 0;
-        for (; code < VMSIG_KEYS_MAX && n < GROUP_MAX; code = next_held(h, code + 1)) {
-            bool button = code >= BTN_MISC && code < KEY_OK;
-            group[n++] = (vmsig_input){.type = button ? VMSIG_INPUT_BTN : VMSIG_INPUT_KEY, .code = (uint16_t)code};
-        }
+    for (uint32_t code = 0; !h->neutral_owed && (n = vmsig_record_releases(h->record, &code, group)) > 0;) {
         int status = send_input(h, 0, group, n);
         h->neutral_owed = status != VMSIG_OK && status != VMSIG_HOST_LATER;
     }
@@ -217,28 +174,19 @@ static bool is_fence(const vmsig_event *cmd, vmsig_lease *l) {
     return l->op == VMSIG_LEASE_FENCE && l->cls < VMSIG_LEASE_CLASSES;
 }
 
-/* May the effect of cmd start now? An epoch of 0 is one that the sender did not state; an address is worth nothing
- * without. */
+/* May the effect of cmd start now? */
 static vmsig_status gate(const vmsig_host *h, const vmsig_event *cmd) {
-    const vmsig_need *need = vmsig_need_of(cmd);
-    if (!need || need->kind == VMSIG_CMD_LEASE)
-        return VMSIG_INVALID;
-    if (cmd->epoch != vmsig_host_epoch(h) && (cmd->epoch != 0 || cmd->kind == VMSIG_CMD_MEMWRITE))
-        return VMSIG_FENCED;
+    const vmsig_need *need;
+    vmsig_status status = vmsig_effect_current(cmd, vmsig_host_epoch(h), &need);
+    if (status != VMSIG_OK)
+        return status;
     if ((h->state.state == VMSIG_VM_DOWN || h->failed) && !(cmd->kind == VMSIG_CMD_VM && need->op == VMSIG_VM_QUERY))
         return VMSIG_UNAVAILABLE;
-    if (need->cls == VMSIG_NO_LEASE)
-        return VMSIG_OK;
-    const vmsig_fence_page *fences = h->env.fences ? h->env.fences(h->env.ud) : NULL;
-    if (!fences)
-        return VMSIG_UNAVAILABLE;
-    if (cmd->token == 0)
-        return VMSIG_NOLEASE;
-    return vmsig_fence_allows(fences, h->endpoint, (vmsig_lease_class)need->cls, cmd->token) ? VMSIG_OK : VMSIG_FENCED;
+    return vmsig_effect_allowed(cmd, need, h->endpoint, h->env.fences ? h->env.fences(h->env.ud) : NULL);
 }
 
 static int do_input(vmsig_host *h, const vmsig_event *cmd) {
-    vmsig_input in[GROUP_MAX];
+    vmsig_input in[VMSIG_GROUP_MAX];
     uint32_t n = cmd->inln_len / (uint32_t)sizeof *in;
     memcpy(in, cmd->inln, n * sizeof *in);
     for (uint32_t i = 0; i < n; i++)

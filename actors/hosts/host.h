@@ -19,14 +19,12 @@
 #include "rings/fence.h"
 #include "vmsig_core.h"
 
-#define VMSIG_HOST_STATE_BYTES 65536u /* of the state memfd that keeps the record of effects */
-
 typedef struct vmsig_host_env {
     vmsig_epoch_page *epoch;                                /* the host's own; advanced on reset */
     const vmsig_fence_page *(*fences)(void *ud);            /* NULL result: none there, nothing destructive may start */
     int (*offer_ram)(void *ud, uint32_t ram_id, int ro_fd); /* fd duplicated */
     void (*log)(void *ud, const char *text);
-    int state_fd; /* the record of effects outlives the process there; <= 0: it is kept in plain memory */
+    int state_fd; /* of VMSIG_RECORD_BYTES: the record of effects outlives the process there; <= 0: plain memory */
     void *ud;
 } vmsig_host_env;
 

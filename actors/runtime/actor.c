@@ -20,6 +20,12 @@ static void receive(vmsig_actor *a, vmsig_link *in, vmsig_event *ev) {
     ev->seq = vmsig_seq_near((uintptr_t)in->ud, (uint32_t)ev->seq);
     in->ud = (void *)(uintptr_t)ev->seq;
     bool memctx = ev->kind == VMSIG_EV_MEMCTX || ev->kind == VMSIG_EV_MEMCTX_INVALID;
+    if (vmsig_drive_is_command(ev->kind)) {
+        vmsig_drive_command(a, ev);
+        return;
+    }
+    if (ev->kind == VMSIG_EV_EPOCH_END)
+        vmsig_drive_epochs(a);
     if (memctx && a->on_memctx)
         vmsig_pairing_event(a, ev);
     else if (a->on_event)
@@ -29,8 +35,11 @@ static void receive(vmsig_actor *a, vmsig_link *in, vmsig_event *ev) {
 static unsigned consume(void *self, vmsig_link *in, unsigned budget) {
     vmsig_actor *a = self;
     unsigned n = 0;
-    while (n < budget && vmsig_ring_peek(&in->in)) {
+    const vmsig_slot *at;
+    while (n < budget && (at = vmsig_ring_peek(&in->in)) != NULL) {
         vmsig_event ev;
+        if (vmsig_drive_is_command(at->kind) && !vmsig_drive_ready(a, vmsig_slot_endpoint(at)))
+            break;
         int err = vmsig_ring_get_event(&in->in, &ev);
         if (err == -ENOMEM) {
             vmsig_rt_fail(a->rt, "no memory for an event from %s", in->peer);
@@ -89,13 +98,18 @@ void vmsig_actor_free(vmsig_actor *a) {
         forget(a, w);
     }
     vmsig_pairing_drop(a);
+    vmsig_drive_drop(a);
     vmsig_timer_free(a->ram_timer);
     vmsig_rt_close(a->rt);
     free(a);
 }
 
 int vmsig_actor_run(vmsig_actor *a) {
-    return a ? vmsig_rt_run(a->rt) : EXIT_FAILURE;
+    if (!a || vmsig_drive_start(a) < 0)
+        return EXIT_FAILURE;
+    int code = vmsig_rt_run(a->rt);
+    vmsig_drive_end(a);
+    return code;
 }
 
 void vmsig_actor_stop(vmsig_actor *a, int exit_code) {

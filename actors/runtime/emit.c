@@ -84,6 +84,8 @@ void vmsig_actor_writable(void *self, vmsig_link *out) {
     vmsig_actor *a = self;
     if (tell_lost(a, out) == -EAGAIN)
         vmsig_rt_want_room(a->rt, out, VMSIG_SLOTS_MAX);
+    else
+        vmsig_drive_flush(a);
 }
 
 /* ---- emitting ---------------------------------------------------------------------------------------- */
@@ -126,12 +128,44 @@ static int put_on_all(vmsig_actor *a, const vmsig_event *ev) {
     return outputs ? first : -ENOTCONN;
 }
 
+int vmsig_actor_offer(vmsig_actor *a, vmsig_event *ev) {
+    unsigned n, outputs = 0;
+    int first = 0;
+    vmsig_link *const *links = vmsig_rt_links(a->rt, &n);
+    fill_in(a, ev);
+    for (unsigned i = 0; i < n && first != -EAGAIN; i++) {
+        if (!leads_there(links[i], ev))
+            continue;
+        int err = put(a, links[i], ev);
+        if (err == -EAGAIN)
+            vmsig_rt_want_room(a->rt, links[i], 2 * VMSIG_SLOTS_MAX);
+        first = first ? first : err;
+        outputs++;
+    }
+    return outputs ? first : -ENOTCONN;
+}
+
+bool vmsig_actor_has_room(vmsig_actor *a, uint32_t endpoint) {
+    const vmsig_event up = {.dir = VMSIG_DIR_UP, .endpoint = endpoint};
+    unsigned n;
+    vmsig_link *const *links = vmsig_rt_links(a->rt, &n);
+    for (unsigned i = 0; i < n; i++) {
+        if (!leads_there(links[i], &up) || vmsig_ring_room(&links[i]->out, 2 * VMSIG_SLOTS_MAX) >= 2 * VMSIG_SLOTS_MAX)
+            continue;
+        vmsig_rt_want_room(a->rt, links[i], 2 * VMSIG_SLOTS_MAX);
+        return false;
+    }
+    return true;
+}
+
 int vmsig_actor_emit(vmsig_actor *a, vmsig_event *ev) {
     if (!a || !ev) {
         errno = EINVAL;
         return -1;
     }
     fill_in(a, ev);
+    if (ev->kind == VMSIG_EV_RESULT && ev->dir == VMSIG_DIR_UP && vmsig_drive_result(a, ev))
+        return 0;
     bool nameless = ev->source == VMSIG_SRC_SEAM && ev->kind >= VMSIG_EV_SENSOR_FIRST; /* the bus has no such events */
     int err = ev->endpoint >= VMSIG_ENDPOINTS_MAX || nameless ? -EINVAL : put_on_all(a, ev);
     if (!err)

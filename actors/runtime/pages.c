@@ -71,14 +71,16 @@ static int read_epoch(vmsig_rt *rt, uint32_t endpoint, int fd) {
     return 0;
 }
 
-static int read_fences(vmsig_rt *rt, int fd) {
+static int read_fences(vmsig_rt *rt, uint32_t endpoint, int fd) {
+    if (endpoint >= VMSIG_ENDPOINTS_MAX)
+        return -EPROTO;
     const vmsig_fence_page *page;
     int err = vmsig_fence_open(fd, &page);
     if (err)
         return err;
-    if (rt->fences)
-        vmsig_fence_close(rt->fences);
-    rt->fences = page;
+    if (rt->fences[endpoint])
+        vmsig_fence_close(rt->fences[endpoint]);
+    rt->fences[endpoint] = page;
     return 0;
 }
 
@@ -89,7 +91,7 @@ static int read_page(vmsig_rt *rt, const Vmsig__Pb__Page *m, int fd) {
     case VMSIG__PB__PAGE_KIND__PAGE_EPOCH:
         return read_epoch(rt, m->endpoint, fd);
     case VMSIG__PB__PAGE_KIND__PAGE_FENCES:
-        return read_fences(rt, fd);
+        return read_fences(rt, m->endpoint, fd);
     default:
         return -EPROTO;
     }
@@ -176,13 +178,14 @@ void vmsig_rt_pages_drop(vmsig_rt *rt) {
         vmsig_gauges_close(rt->gauges, rt->gauges->links_max);
     if (rt->own_epoch)
         vmsig_epoch_close(rt->own_epoch);
-    for (unsigned i = 0; i < VMSIG_ENDPOINTS_MAX; i++)
+    for (unsigned i = 0; i < VMSIG_ENDPOINTS_MAX; i++) {
         if (rt->epochs[i])
             vmsig_epoch_close(rt->epochs[i]);
+        if (rt->fences[i])
+            vmsig_fence_close(rt->fences[i]);
+    }
     if (rt->own_fences)
         vmsig_fence_close(rt->own_fences);
-    if (rt->fences)
-        vmsig_fence_close(rt->fences);
     const int fds[] = {rt->state_fd, rt->listen_fd, rt->audit_fd, rt->audit_prev_fd, rt->audit_seal_fd};
     for (unsigned i = 0; i < sizeof fds / sizeof fds[0]; i++)
         if (fds[i] >= 0)
@@ -213,8 +216,8 @@ vmsig_fence_page *vmsig_rt_own_fences(vmsig_rt *rt) {
     return rt->own_fences;
 }
 
-const vmsig_fence_page *vmsig_rt_fences(const vmsig_rt *rt) {
-    return rt->fences;
+const vmsig_fence_page *vmsig_rt_fences(const vmsig_rt *rt, uint32_t endpoint) {
+    return endpoint < VMSIG_ENDPOINTS_MAX ? rt->fences[endpoint] : NULL;
 }
 
 const vmsig_board *vmsig_rt_board(const vmsig_rt *rt) {

@@ -59,7 +59,7 @@ struct vmsig_rt {
     vmsig_epoch_page *own_epoch;
     const vmsig_epoch_page *epochs[VMSIG_ENDPOINTS_MAX];
     vmsig_fence_page *own_fences;
-    const vmsig_fence_page *fences;
+    const vmsig_fence_page *fences[VMSIG_ENDPOINTS_MAX]; /* of each endpoint's gateway */
     int state_fd, listen_fd, audit_fd, audit_prev_fd, audit_seal_fd;
 
     bool wake;           /* an input was woken, or an output has room: look before sleeping */

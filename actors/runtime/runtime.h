@@ -114,8 +114,8 @@ uint32_t vmsig_rt_epoch(const vmsig_rt *rt, uint32_t endpoint);
 vmsig_epoch_page *vmsig_rt_own_epoch(vmsig_rt *rt);
 /* The gateway's own fence page; NULL for others. */
 vmsig_fence_page *vmsig_rt_own_fences(vmsig_rt *rt);
-/* A host's view of its gateway's fences, or NULL while there is none. */
-const vmsig_fence_page *vmsig_rt_fences(const vmsig_rt *rt);
+/* The view that a host, or who else takes an endpoint's commands, has of its gateway's fences; NULL while there is none. */
+const vmsig_fence_page *vmsig_rt_fences(const vmsig_rt *rt, uint32_t endpoint);
 
 /* The links, in the order of their ids; *n how many. */
 vmsig_link *const *vmsig_rt_links(vmsig_rt *rt, unsigned *n);

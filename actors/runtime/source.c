@@ -5,13 +5,11 @@
 #include <sysexits.h>
 
 #include "actors/runtime/actor.h"
-#include "schema/caps.h"
 
 typedef struct running {
     vmsig_actor *actor;
     const vmsig_source_ops *ops;
     void *src;
-    uint64_t answering; /* corr of the command that it is handed now, 0 = none; its RESULT clears it */
 } running;
 
 /* ---- up ---------------------------------------------------------------------------------------------- */
@@ -30,8 +28,6 @@ static int emit(void *token, vmsig_event *ev) {
         ev->source = (uint8_t)b->source;
     }
     ev->dir = VMSIG_DIR_UP;
-    if (ev->kind == VMSIG_EV_RESULT && ev->corr == r->answering)
-        r->answering = 0;
     if (vmsig_actor_emit(r->actor, ev) < 0)
         return -1;
     free(ev->payload); /* it is on the ring now */
@@ -54,39 +50,14 @@ static void on_readable(vmsig_actor *a, void *ud) {
 
 /* ---- down -------------------------------------------------------------------------------------------- */
 
-static void answer(vmsig_actor *a, const vmsig_event *command, vmsig_status status) {
-    vmsig_event ev = {.kind = VMSIG_EV_RESULT,
-                      .dir = VMSIG_DIR_UP,
-                      .endpoint = command->endpoint,
-                      .corr = command->corr,
-                      .inln_len = sizeof(vmsig_result)};
-    vmsig_result result = {.status = (int32_t)status};
-    memcpy(ev.inln, &result, sizeof(result));
-    if (vmsig_actor_emit(a, &ev) < 0)
-        vmsig_rt_log(a->rt, "cannot answer command %llu: %s", (unsigned long long)command->corr, strerror(errno));
-}
-
-static bool is_command(const vmsig_event *ev) {
-    return ev->dir == VMSIG_DIR_DOWN && ev->kind >= VMSIG_CMD_INPUT && ev->kind < VMSIG_EV_SENSOR_FIRST;
-}
-
-static void on_event(vmsig_actor *a, const vmsig_event *ev, void *ud) {
-    running *r = ud;
-    if (!is_command(ev)) /* news of an epoch: the memctx tells a source all it needs */
-        return;
-    if (!r->ops->command) {
-        answer(a, ev, VMSIG_UNAVAILABLE);
-        return;
-    }
-    r->answering = ev->corr;
+static int command(vmsig_actor *a, const vmsig_event *cmd, void *ud) {
+    const running *r = ud;
+    (void)a;
+    if (!r->ops->command)
+        return -ENODEV;
     errno = 0;
-    int rc = r->ops->command(r->src, ev);
-    bool answered = r->answering == 0 && ev->corr != 0;
-    r->answering = 0;
-    if (rc < 0)
-        answer(a, ev, vmsig_refusal(errno));
-    else if (rc == 0 && !answered)
-        answer(a, ev, VMSIG_OK);
+    int rc = r->ops->command(r->src, cmd);
+    return rc >= 0 ? rc : errno ? -errno : -EINVAL;
 }
 
 static void on_memctx(vmsig_actor *a, const vmsig_event *ev, int fd, void *ud) {
@@ -116,7 +87,8 @@ static int watch_source(running *r) {
 static int run(running *r) {
     if (describe(r) < 0 || watch_source(r) < 0)
         return EXIT_FAILURE;
-    vmsig_actor_on_event(r->actor, on_event, r);
+    r->actor->command = command;
+    r->actor->command_ud = r;
     if (r->ops->on_memctx)
         vmsig_actor_on_memctx(r->actor, on_memctx, r);
     if (r->ops->set_emit_up)

@@ -81,6 +81,51 @@ Test(relay, a_command_that_nobody_takes_is_unavailable) {
     world_close(&w);
 }
 
+Test(relay, a_sensor_that_takes_input_gets_it_and_its_fences_and_the_epochs_end) {
+    world w;
+    up(&w);
+    w.out[2].port.accepts = 1u << (VMSIG_CMD_INPUT - 32);
+    w.out[2].port.memctx = false;
+    vmsig_relay_remove(w.relay, &w.out[2].port);
+    vmsig_relay_add(w.relay, &w.out[2].port);
+    emit(&w, 2, VMSIG_CMD_INPUT, VMSIG_SRC_INPUT, 1, 1);
+    emit(&w, 2, VMSIG_CMD_VM, VMSIG_SRC_VMHOST, 2, 1);
+    for (uint32_t cls = 0; cls < VMSIG_LEASE_CLASSES; cls++) {
+        const vmsig_lease fence = {.op = 16, .cls = cls};
+        vmsig_event ev = {.kind = VMSIG_CMD_LEASE,
+                          .source = VMSIG_SRC_SEAM,
+                          .dir = VMSIG_DIR_DOWN,
+                          .corr = 10 + cls,
+                          .epoch = 1,
+                          .merged = 1,
+                          .inln_len = sizeof fence};
+        memcpy(ev.inln, &fence, sizeof fence);
+        cr_assert_eq(vmsig_ring_put_event(&w.ins[2].out, &ev), 0);
+    }
+    relay_turn(&w);
+    vmsig_event ev;
+    static const uint64_t to_sensor[] = {1, 10 + VMSIG_LEASE_INPUT};
+    static const uint64_t to_host[] = {2, 10 + VMSIG_LEASE_POWER, 10 + VMSIG_LEASE_MEMWRITE};
+    for (unsigned i = 0; i < 2; i++) {
+        cr_assert(next_out(&w, 2, &ev));
+        cr_expect_eq(ev.corr, to_sensor[i]);
+    }
+    for (unsigned i = 0; i < 3; i++) {
+        cr_assert(next_out(&w, 1, &ev));
+        cr_expect_eq(ev.corr, to_host[i]);
+    }
+    w.epoch = 2;
+    relay_turn(&w);
+    cr_assert(next_out(&w, 2, &ev));
+    cr_expect_eq(ev.kind, VMSIG_EV_EPOCH_END);
+    cr_expect_eq(ev.epoch, 1u);
+    vmsig_relay_renewed(w.relay, &w.out[2].port);
+    expect_kind(&w, 2, VMSIG_EV_EPOCH_END); /* again for its successor */
+    vmsig_relay_renewed(w.relay, &w.out[1].port);
+    expect_nothing(&w, 1); /* a host moves it itself */
+    world_close(&w);
+}
+
 Test(relay, a_command_of_an_old_epoch_is_fenced) {
     world w;
     up(&w);

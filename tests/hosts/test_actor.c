@@ -3,6 +3,7 @@
 #include <linux/input-event-codes.h>
 
 #include "actors/hosts/host.h"
+#include "actors/runtime/record.h"
 #include "rings/atomics.h"
 #include "tests/runtime/kit.h"
 #include "vmsig_stub.h"
@@ -92,7 +93,7 @@ static void setup(subject *s) {
     s->up = kit_new_link(1, VMSIG_DIR_UP);
     s->down = kit_new_link(2, VMSIG_DIR_DOWN);
     s->fences_fd = vmsig_shm_create("fences", VMSIG_FENCE_BYTES);
-    s->state_fd = vmsig_shm_create("state", VMSIG_HOST_STATE_BYTES);
+    s->state_fd = vmsig_shm_create("state", VMSIG_RECORD_BYTES);
     cr_assert_eq(vmsig_fence_create(s->fences_fd, &s->fences), 0);
     cr_assert_eq(vmsig_shm_seal(s->fences_fd), 0);
     vmsig_fence_grant(s->fences, KIT_EP, VMSIG_LEASE_INPUT, TOKEN);

@@ -1,5 +1,5 @@
 /* The gate before each effect, on a backend that only takes notes. */
-#include "actors/hosts/record.h"
+#include "actors/runtime/record.h"
 #include "tests/hosts/rig.h"
 
 typedef struct fake {
@@ -429,7 +429,7 @@ static void killed(rig *r) {
 }
 
 Test(record, an_effect_that_was_under_way_is_answered_unknown_and_never_redone) {
-    int fd = vmsig_shm_create("record", VMSIG_HOST_STATE_BYTES);
+    int fd = vmsig_shm_create("record", VMSIG_RECORD_BYTES);
     rig r;
     fake f;
     rig_pages(&r);
@@ -451,7 +451,7 @@ Test(record, an_effect_that_was_under_way_is_answered_unknown_and_never_redone) 
 }
 
 Test(record, a_result_that_was_not_published_is_published_by_the_successor) {
-    int fd = vmsig_shm_create("record", VMSIG_HOST_STATE_BYTES);
+    int fd = vmsig_shm_create("record", VMSIG_RECORD_BYTES);
     rig r;
     fake f;
     rig_pages(&r);
@@ -474,7 +474,7 @@ Test(record, a_result_that_was_not_published_is_published_by_the_successor) {
 }
 
 Test(record, a_result_known_to_be_out_is_not_published_again) {
-    int fd = vmsig_shm_create("record", VMSIG_HOST_STATE_BYTES);
+    int fd = vmsig_shm_create("record", VMSIG_RECORD_BYTES);
     rig r;
     fake f;
     rig_pages(&r);
@@ -497,7 +497,7 @@ Test(record, a_result_known_to_be_out_is_not_published_again) {
 }
 
 Test(record, a_fence_that_was_under_way_is_raised_anew_and_held_keys_are_known) {
-    int fd = vmsig_shm_create("record", VMSIG_HOST_STATE_BYTES);
+    int fd = vmsig_shm_create("record", VMSIG_RECORD_BYTES);
     rig r;
     fake f;
     rig_pages(&r);
@@ -524,7 +524,7 @@ Test(record, a_fence_that_was_under_way_is_raised_anew_and_held_keys_are_known) 
 }
 
 Test(record, the_state_of_something_else_is_refused) {
-    int fd = vmsig_shm_create("record", VMSIG_HOST_STATE_BYTES);
+    int fd = vmsig_shm_create("record", VMSIG_RECORD_BYTES);
     vmsig_state_head *s;
     bool fresh;
     cr_assert_eq(vmsig_state_open(fd, 99, 1, 4096, &s, &fresh), 0);

@@ -370,7 +370,7 @@ static void dies_and_is_followed(death how) {
     if (no_qemu())
         return;
     rig_pages(&b->r);
-    h.state_fd = vmsig_shm_create("state", VMSIG_HOST_STATE_BYTES);
+    h.state_fd = vmsig_shm_create("state", VMSIG_RECORD_BYTES);
     h.point = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     cr_assert_eq(vmsig_qemu_machine(option, (void *)(uintptr_t)usual, &h.given.machine, h.given.err, 256), 0, "%s",
                  h.given.err);

@@ -200,6 +200,16 @@ static inline vmsig_epoch_page *kit_epoch(int *fd) {
     return p;
 }
 
+/* The fences of the gateway of KIT_EP. */
+static inline vmsig_fence_page *kit_fences(int *fd) {
+    vmsig_fence_page *p;
+    *fd = vmsig_shm_create("fences", VMSIG_FENCE_BYTES);
+    cr_assert_geq(*fd, 0);
+    cr_assert_eq(vmsig_fence_create(*fd, &p), 0);
+    cr_assert_eq(vmsig_shm_seal(*fd), 0);
+    return p;
+}
+
 static inline const vmsig_gauges *kit_gauges(kit_actor *a) {
     int fd = vmsig_shm_create("gauges", vmsig_gauges_bytes(4));
     const vmsig_gauges *g;

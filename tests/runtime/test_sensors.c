@@ -242,7 +242,7 @@ Test(sensors, a_plug_in_that_cannot_be_loaded_says_why) {
                    (char *[]){SENSOR, "--plugin", PLUGIN "taker.so", "x", NULL});
 }
 
-/* ---- commands and memctx ------------------------------------------------------------------------------ */
+/* ---- memctx ------------------------------------------------------------------------------------------- */
 
 /* The plug-in with a down link that the test writes, and the pages that say which epoch it is. */
 static vmsig_epoch_page *start_taker(kit_actor *a, kit_link *in, kit_link *out) {
@@ -267,40 +267,6 @@ static vmsig_epoch_page *start_taker(kit_actor *a, kit_link *in, kit_link *out) 
     kit_take_ring(out);
     kit_go(a);
     return page;
-}
-
-static void put_command(kit_link *in, uint8_t kind, uint32_t corr) {
-    vmsig_event ev = kit_event(kind, 0);
-    ev.dir = VMSIG_DIR_DOWN;
-    ev.corr = corr;
-    ev.token = 5;
-    kit_put(in, &ev);
-}
-
-Test(sensors, a_source_takes_a_command_or_it_is_answered_for_it) {
-    kit_actor a;
-    kit_link in, out;
-    vmsig_event ev;
-    start_taker(&a, &in, &out);
-    put_command(&in, VMSIG_CMD_INPUT, 11);
-    cr_assert_eq(kit_next(&out, &ev), 1);
-    cr_expect_eq(ev.kind, 70);
-    cr_expect_eq(kit_u64(&ev), 11);
-    cr_expect_eq(ev.payload_len, 500);
-    free(ev.payload);
-    vmsig_result result;
-    cr_assert_eq(kit_next(&out, &ev), 1);
-    memcpy(&result, ev.inln, sizeof(result));
-    cr_expect_eq(ev.kind, VMSIG_EV_RESULT);
-    cr_expect_eq(ev.corr, 11);
-    cr_expect_eq(result.status, VMSIG_OK);
-    put_command(&in, VMSIG_CMD_VM, 12);
-    cr_assert_eq(kit_next(&out, &ev), 1);
-    memcpy(&result, ev.inln, sizeof(result));
-    cr_expect_eq(ev.kind, VMSIG_EV_RESULT);
-    cr_expect_eq(ev.corr, 12);
-    cr_expect_eq(result.status, VMSIG_INVALID);
-    kit_stop(&a);
 }
 
 static void put_memctx(kit_link *in, uint8_t kind, uint32_t ram_id, uint32_t epoch) {

@@ -159,6 +159,9 @@ Test(bad, names_and_references) {
          "t.yaml:6:56: endpoint: found \"vmm\", expected the name of an endpoint"},
         {SENSOR(TICK "}\n  - {name: r, kind: sensor, " TICK),
          "t.yaml:7:76: source: found 8 again in endpoint vm, expected one of its own (s has it)"},
+        {SENSOR(TICK ", accepts: input}\n  - {name: r, kind: sensor, exec: vmsig-sensor-tick, endpoint: vm, source: 9, "
+                     "accepts: [vm, input]"),
+         "t.yaml:7:88: accepts: found input again in endpoint vm, expected it once (s takes it)"},
         {SENSOR("endpoint: vm, source: 8"),
          "t.yaml:6:12: actors: found s without exec, expected the program that it is"},
         {SENSOR(TICK ", after: [nobody]"),

@@ -301,6 +301,10 @@ Test(topology, an_actor_stands_between_a_sensor_and_its_context) {
                   "  - {from: ctx, to: a, dir: up}\n  - {from: gate, to: a}\n");
     cr_expect_str_eq(links(t), "vm>ctx ctx<vm ctx>gate gate<ctx ctx<a ctx>a gate<a");
     cr_expect_eq(link_of(t, "ctx", "a", VMSIG_DIR_DOWN)->accepts, 1u << 2);
+    cr_expect_eq(actor(t, "a")->state_bytes, 0);
+    vmsig_topology_free(t);
+    t = fine(BASE "  - {name: a, kind: sensor, exec: my-sensor, endpoint: vm, source: 9, accepts: vm}\n");
+    cr_expect_eq(actor(t, "a")->state_bytes, 64u << 10, "what it had under way outlives it");
     vmsig_topology_free(t);
 }
 

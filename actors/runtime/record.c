@@ -1,12 +1,14 @@
-#include "actors/hosts/record.h"
+#include "actors/runtime/record.h"
 
 #include <errno.h>
+#include <linux/input-event-codes.h>
+#include <stdbool.h>
 #include <stdlib.h>
 
-#include "actors/hosts/host.h"
 #include "rings/atomics.h"
 
-_Static_assert(sizeof(vmsig_record) <= VMSIG_HOST_STATE_BYTES, "the record must fit the state memfd");
+_Static_assert(sizeof(vmsig_record) <= VMSIG_RECORD_BYTES, "the record must fit the state memfd");
+_Static_assert(VMSIG_KEYS_MAX >= KEY_CNT, "every key has its bit");
 
 int vmsig_record_open(int state_fd, vmsig_record **out) {
     if (state_fd <= 0) {
@@ -67,4 +69,30 @@ void vmsig_effect_done(vmsig_effect *e, vmsig_status status, uint64_t detail) {
 
 void vmsig_effect_answered(vmsig_effect *e) {
     vmsig_store32_release(&e->state, VMSIG_EFFECT_ANSWERED);
+}
+
+static void set_bit(uint64_t *map, uint32_t code, bool on) {
+    uint64_t bit = 1ull << (code % 64);
+    map[code / 64] = on ? map[code / 64] | bit : map[code / 64] & ~bit;
+}
+
+void vmsig_record_note(vmsig_record *r, const vmsig_input *in, uint32_t n, uint8_t down) {
+    for (uint32_t i = 0; i < n; i++) {
+        bool key = in[i].type == VMSIG_INPUT_KEY || in[i].type == VMSIG_INPUT_BTN;
+        if (!key || in[i].code >= VMSIG_KEYS_MAX || in[i].down != down)
+            continue;
+        if (down)
+            set_bit(r->button, in[i].code, in[i].type == VMSIG_INPUT_BTN);
+        set_bit(r->held, in[i].code, down);
+    }
+}
+
+uint32_t vmsig_record_releases(const vmsig_record *r, uint32_t *code, vmsig_input group[VMSIG_GROUP_MAX]) {
+    uint32_t n = 0;
+    for (; *code < VMSIG_KEYS_MAX && n < VMSIG_GROUP_MAX; ++*code) {
+        bool button = r->button[*code / 64] >> (*code % 64) & 1;
+        if (r->held[*code / 64] >> (*code % 64) & 1)
+            group[n++] = (vmsig_input){.type = button ? VMSIG_INPUT_BTN : VMSIG_INPUT_KEY, .code = (uint16_t)*code};
+    }
+    return n;
 }

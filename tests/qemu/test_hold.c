@@ -3,6 +3,7 @@
 #include <sys/un.h>
 #include <sys/wait.h>
 
+#include "actors/runtime/record.h"
 #include "rings/atomics.h"
 #include "tests/qemu/vm.h"
 

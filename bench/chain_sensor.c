@@ -40,9 +40,15 @@ static void on_more(vmsig_actor *a, void *ud) {
         eventfd_read(s->more, &was);
 }
 
+static struct timespec timespec_of(uint64_t ns) {
+    return (struct timespec){.tv_sec = (time_t)(ns / 1000000000u), .tv_nsec = (long)(ns % 1000000000u)};
+}
+
+/* Once for a schedule: between an event and the bell that tells of it there is no other system call. */
 static void set_timer(sensor *s) {
-    struct timespec at = {.tv_sec = (time_t)(s->next / 1000000000u), .tv_nsec = (long)(s->next % 1000000000u)};
-    struct itimerspec t = {.it_value = s->left > 0 ? at : (struct timespec){0}};
+    struct itimerspec t = {0};
+    if (s->left > 0)
+        t = (struct itimerspec){.it_value = timespec_of(s->next), .it_interval = timespec_of(s->period)};
     timerfd_settime(s->timer, TFD_TIMER_ABSTIME, &t, NULL);
 }
 
@@ -54,7 +60,8 @@ static void on_time(vmsig_actor *a, void *ud) {
         return;
     for (; s->left > 0 && s->next <= now_ns(); s->left--, s->next += s->period)
         emit(a, s, s->next);
-    set_timer(s);
+    if (s->left == 0)
+        set_timer(s);
 }
 
 static void on_order(vmsig_actor *a, void *ud) {

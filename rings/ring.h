@@ -6,7 +6,7 @@
  *  └───────────────┴──────┴──────┴──────┴─ ─ ─┴───────────────┘
  *   consumer's memfd (written by the consumer, read-only to the producer)
  *  ┌─────────────────────────┬─────────────┐
- *  │ cursor · arena_cursor   │ asleep      │   one cache line each
+ *  │ cursor · arena_cursor   │ nap         │   one cache line each
  *  └─────────────────────────┴─────────────┘
  *   bells: eventfd data (producer wakes consumer), eventfd room (consumer wakes producer)
  *
@@ -18,9 +18,10 @@
  * Invariants   cursor <= tail <= cursor + slots; turns are stored in ascending order, so what a dead producer published
  *              is a prefix; nothing in [cursor, tail) is ever overwritten; a payload may be overwritten once the cursor
  *              has passed its event.
- * Waking       consumer: asleep = 1, full fence, look again, then sleep. Producer: publish, full fence, look at asleep.
- *              One of the two sees the other (Dekker). A producer that needs room does the same with `want` in its head
- *              page.
+ * Waking       consumer: nap = the number of this nap, full fence, look again, then sleep; nap = 0 when it wakes.
+ *              Producer: publish, full fence, look at nap. One of the two sees the other (Dekker). A nap is rung for
+ *              once: who was rung looks again before the next one, which has another number. A producer that needs room
+ *              does the same with `want` in its head page.
  * Distrust     every index from the peer is loaded once and checked; nonsense poisons the link (-EPROTO from then on);
  *              it is never clamped.
  * Threads      one thread per side.
@@ -57,7 +58,7 @@ typedef struct vmsig_ring_head {
 typedef struct vmsig_reader {
     alignas(64) uint64_t cursor; /* positions below are consumed */
     uint64_t arena_cursor;       /* arena bytes below are released */
-    alignas(64) uint32_t asleep; /* 1: the consumer sleeps and wants the data bell rung */
+    alignas(64) uint64_t nap;    /* not 0: the consumer sleeps, for the nap-th time, and wants the data bell rung */
 } vmsig_reader;
 
 /* Bytes of the producer's memfd. slots: a power of two, 8..VMSIG_RING_SLOTS_MAX; arena_bytes: 0 or a power of two >=
@@ -78,6 +79,7 @@ typedef struct vmsig_ring_out {
     uint32_t arena_want; /* bytes of a body that found no room, for want_room; else 0 */
     uint32_t mask;
     uint32_t unflushed; /* published since the last flush */
+    uint64_t rung;      /* the nap that the data bell was last rung for */
     int poisoned;       /* -EPROTO once the peer wrote nonsense; limit is tail then */
 } vmsig_ring_out;
 
@@ -133,8 +135,8 @@ int vmsig_ring_put_body(vmsig_ring_out *out, const void *bytes, uint32_t len, vm
 /* Packs and publishes *ev (payload copied): 0, -EAGAIN, -EMSGSIZE, -EINVAL, -EPROTO. origin is set to (0, 0). */
 int vmsig_ring_put_event(vmsig_ring_out *out, const vmsig_event *ev);
 
-/* Once per turn of the actor, after its publishing: one fence; 1 = the consumer sleeps, ring its bell; 0 = it is awake.
- */
+/* Once per turn of the actor, after its publishing: one fence; 1 = the consumer sleeps, ring its bell; 0 = it is awake,
+ * or was rung for this nap. */
 int vmsig_ring_flush(vmsig_ring_out *out);
 
 /* Says that the producer waits for n slots of room, and for the body that put_body had no room for: 1 = there is room by
@@ -159,6 +161,7 @@ typedef struct vmsig_ring_in {
     vmsig_reader *reader;
     uint64_t cursor;                         /* next position to read; the shared one follows at release */
     uint64_t arena_cursor;                   /* likewise */
+    uint64_t naps;                           /* so far */
     vmsig_ring_view chain[VMSIG_RING_CHAIN]; /* [0] is being read; the others begin where their predecessor ends */
     uint32_t chained;
     uint32_t head_count; /* slots of the event last peeked */

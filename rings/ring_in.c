@@ -162,7 +162,7 @@ int vmsig_ring_release(vmsig_ring_in *in) {
 }
 
 int vmsig_ring_sleep(vmsig_ring_in *in) {
-    vmsig_store32(&in->reader->asleep, 1);
+    vmsig_store64(&in->reader->nap, ++in->naps);
     vmsig_fence_full(); /* the mark is visible before we look: against the producer's fence in flush */
     if (vmsig_ring_peek(in) == NULL)
         return 0;
@@ -171,5 +171,5 @@ int vmsig_ring_sleep(vmsig_ring_in *in) {
 }
 
 void vmsig_ring_wake(vmsig_ring_in *in) {
-    vmsig_store32(&in->reader->asleep, 0);
+    vmsig_store64(&in->reader->nap, 0);
 }

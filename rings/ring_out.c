@@ -69,6 +69,7 @@ int vmsig_ring_out_peer(vmsig_ring_out *out, int reader_fd) {
         return err;
     vmsig_shm_unmap(out->reader, VMSIG_READER_BYTES);
     out->reader = map;
+    out->rung = 0;            /* another counts its naps there */
     if (out->poisoned != 0) { /* the new page may heal it: look at its cursor afresh */
         out->poisoned = 0;
         out->limit = out->head->base + out->mask + 1;
@@ -180,7 +181,11 @@ int vmsig_ring_flush(vmsig_ring_out *out) {
         return 0;
     out->unflushed = 0;
     vmsig_fence_full(); /* the turns are visible before we look: against the consumer's fence in sleep */
-    return out->reader != NULL && vmsig_load32(&out->reader->asleep) != 0;
+    uint64_t nap = out->reader != NULL ? vmsig_load64(&out->reader->nap) : 0;
+    if (nap == 0 || nap == out->rung)
+        return 0;
+    out->rung = nap;
+    return 1;
 }
 
 static bool has_room(vmsig_ring_out *out, uint32_t n) {

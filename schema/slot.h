@@ -26,7 +26,7 @@
 
 #include "vmsig_event.h"
 
-#define VMSIG_LAYOUT     1u /* of everything in this file; peers with another number are refused */
+#define VMSIG_LAYOUT     2u /* of everything in this file and in rings/ring.h; peers with another number are refused */
 #define VMSIG_SLOT_BYTES 64u
 #define VMSIG_SLOTS_MAX  3u /* that one event may take */
 #define VMSIG_HEAD_BODY  24u

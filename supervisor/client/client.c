@@ -98,6 +98,9 @@ void vmsig_client_push(vmsig_client *c) {
 /* ---- the timer ----------------------------------------------------------------------------------------- */
 
 static void set_timer(vmsig_client *c) {
+    if (!c->timer_stale)
+        return;
+    c->timer_stale = false;
     uint64_t due = c->phase == VMSIG_CLIENT_OPEN ? 0 : c->retry_ns;
     for (uint32_t ep = 0; ep < VMSIG_ENDPOINTS_MAX && c->phase == VMSIG_CLIENT_OPEN; ep++)
         for (uint32_t cls = 0; cls < VMSIG_LEASE_CLASSES; cls++)
@@ -124,6 +127,7 @@ static void renew_leases(vmsig_client *c, uint64_t now) {
             ev.corr = c->next_corr;
             vmsig_pending *p = pending_add(c, &ev);
             h->renew_ns = now + h->ttl_ns / 3;
+            c->timer_stale = true;
             if (p) {
                 p->own = true;
                 c->next_corr++;
@@ -136,6 +140,7 @@ static void on_timer(vmsig_client *c) {
     uint64_t expirations, now = vmsig_client_now();
     if (read(c->timerfd, &expirations, sizeof expirations) < 0 && errno != EAGAIN)
         return;
+    c->timer_stale = true;
     if (c->phase == VMSIG_CLIENT_HELLO && now >= c->retry_ns)
         vmsig_client_disconnect(c);
     else if (c->phase == VMSIG_CLIENT_AWAY && now >= c->retry_ns && vmsig_client_connect(c) != 0)
@@ -165,6 +170,7 @@ static void take_result(vmsig_client *c, const vmsig_event *ev) {
         vmsig_lease l;
         memcpy(&l, p->ev.inln, sizeof l);
         c->held[p->ev.endpoint][l.cls].token = 0;
+        c->timer_stale = true;
     }
     if (answer) {
         *answer = r;
@@ -184,6 +190,7 @@ static void take_lease(vmsig_client *c, const vmsig_event *ev) {
         return;
     vmsig_holding *h = &c->held[ev->endpoint][info.cls];
     int i = pending_find(c, ev->corr);
+    c->timer_stale = true;
     if (info.state == VMSIG_LEASE_GRANTED) {
         vmsig_lease asked = {0};
         if (i >= 0)
@@ -251,6 +258,7 @@ static void say_revoked(vmsig_client *c, uint32_t endpoint, uint32_t cls) {
     vmsig_event ev = {.kind = VMSIG_EV_LEASE, .endpoint = endpoint, .merged = 1, .inln_len = sizeof info};
     memcpy(ev.inln, &info, sizeof info);
     c->held[endpoint][cls].token = 0;
+    c->timer_stale = true;
     hand_over(c, &ev);
 }
 
@@ -511,6 +519,7 @@ int vmsig_client_release(vmsig_client *c, uint32_t endpoint, vmsig_lease_class c
         return -1;
     p->own = true;
     c->held[endpoint][cls].token = 0;
+    c->timer_stale = true;
     vmsig_client_push(c);
     return 0;
 }

@@ -44,6 +44,7 @@ struct vmsig_client {
     bool want_out;
     bool refused; /* by the gateway, with a reason: to be told by the next step */
     uint64_t retry_ns, pause_ns;
+    bool timer_stale; /* the phase, retry_ns or a holding changed */
     uint64_t open_ns; /* since when the connection is open */
     uint64_t session, lineage, place, sseq;
     bool snapshot; /* the retained set was not seen to its end */

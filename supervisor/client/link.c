@@ -86,6 +86,7 @@ int vmsig_client_connect(vmsig_client *c) {
     }
     c->phase = VMSIG_CLIENT_HELLO;
     c->retry_ns = vmsig_client_now() + WELCOME_NS;
+    c->timer_stale = true;
     return 0;
 }
 
@@ -104,6 +105,7 @@ void vmsig_client_disconnect(vmsig_client *c) {
                       : c->pause_ns * 2 > PAUSE_MAX_NS ? PAUSE_MAX_NS
                                                        : c->pause_ns * 2;
     c->retry_ns = now + c->pause_ns;
+    c->timer_stale = true;
     for (int i = 0; i < c->pending_n; i++)
         c->pending[i]->sent = false;
     if (was_open && c->cfg.on_state)
@@ -169,6 +171,7 @@ static void take_welcome(vmsig_client *c, const Vmsig__Pb__Welcome *w) {
     }
     c->phase = VMSIG_CLIENT_OPEN;
     c->retry_ns = 0;
+    c->timer_stale = true;
     c->open_ns = vmsig_client_now();
     c->was_open = true;
     vmsig_client_opened(c, resumed);

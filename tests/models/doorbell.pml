@@ -6,7 +6,7 @@
  * Claim: nobody sleeps for ever (an invalid end state): every event is consumed.
  *
  * Planted faults: NO_FENCE_FLUSH NO_FENCE_SLEEP NO_RECHECK_SLEEP NO_FENCE_RELEASE NO_FENCE_WANT NO_RECHECK_WANT
- *                 LOOK_THEN_PUBLISH CLEAR_LATE
+ *                 LOOK_THEN_PUBLISH CLEAR_LATE SAME_NAP
  */
 #define N     5
 #define SLOTS 2
@@ -15,7 +15,7 @@
 #define TAIL   0
 #define WANT   1
 #define CURSOR 2
-#define ASLEEP 3
+#define NAP    3
 byte mem[4];
 bool data_bell, room_bell; /* eventfds: seen at once */
 
@@ -41,8 +41,7 @@ end:
 #define FENCE(buffer) (empty(buffer))
 
 active proctype producer() {
-    byte tail, unflushed;
-    bool asleep;
+    byte tail, unflushed, nap, rung;
     do
     :: tail == N && unflushed == 0 -> break
     :: tail < N && tail < mem[CURSOR] + SLOTS -> /* publish */
@@ -51,17 +50,19 @@ active proctype producer() {
         of_producer!TAIL,tail
     :: unflushed == 1 -> /* the end of a turn: flush */
 #ifdef LOOK_THEN_PUBLISH
-        asleep = mem[ASLEEP];
+        nap = mem[NAP];
 #endif
 #ifndef NO_FENCE_FLUSH
         FENCE(of_producer);
 #endif
 #ifndef LOOK_THEN_PUBLISH
-        asleep = mem[ASLEEP];
+        nap = mem[NAP];
 #endif
         unflushed = 0;
         if
-        :: asleep -> data_bell = true
+        :: nap != 0 && nap != rung ->
+            rung = nap;
+            data_bell = true
         :: else
         fi
     :: tail < N && tail >= mem[CURSOR] + SLOTS && unflushed == 0 -> /* full: want_room */
@@ -83,7 +84,7 @@ active proctype producer() {
 }
 
 active proctype consumer() {
-    byte at, shared;
+    byte at, shared, naps;
     bool want;
     do
     :: at == N && shared == N -> break
@@ -100,13 +101,18 @@ active proctype consumer() {
         :: else
         fi
     :: at < N && shared == at && at >= mem[TAIL] -> /* nothing there: sleep */
-        of_consumer!ASLEEP,1;
+#ifdef SAME_NAP
+        naps = 1;
+#else
+        naps++;
+#endif
+        of_consumer!NAP,naps;
 #ifndef NO_FENCE_SLEEP
         FENCE(of_consumer);
 #endif
         if
 #ifndef NO_RECHECK_SLEEP
-        :: at < mem[TAIL] -> of_consumer!ASLEEP,0
+        :: at < mem[TAIL] -> of_consumer!NAP,0
         :: else ->
 #else
         :: true ->
@@ -116,7 +122,7 @@ active proctype consumer() {
 #endif
             data_bell; /* sleeps */
             data_bell = false;
-            of_consumer!ASLEEP,0
+            of_consumer!NAP,0
         fi
     od
 }

@@ -115,7 +115,7 @@ Test(actor, another_layout_is_refused_with_both_numbers) {
     a.layout = VMSIG_LAYOUT + 1;
     kit_fork(&a, silent, NULL, NULL);
     kit_send_boot(&a);
-    kit_expect_failed(&a, "event layout 2 and this program 1");
+    kit_expect_failed(&a, "event layout 3 and this program 2");
     cr_expect_eq(WEXITSTATUS(kit_wait_exit(&a)), 1);
 }
 

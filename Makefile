@@ -2,6 +2,7 @@
 #
 #   make            libraries, programs, man pages          make run        the built-in topology, live events
 #   make check      all tests, short forms of long runs     make bench      latency and throughput
+#   make bench-peers   the same beside others: ck_ring, boost, iceoryx, ZeroMQ, nng, NATS
 #   make chaos      random kills: KILLS=100000 SEED=1 MINUTES=30; every event is accounted for; goes on where it was
 #   make step       each instruction of what must survive one (minutes)
 #   make linux-guest  a kernel and a shell from Debian's packages, for docs/examples/qemu-linux.yaml
@@ -50,7 +51,7 @@ LINUX_GUEST := $(BUILD)/linux-guest/vmlinuz
 # A line for each step; with V=1 the commands themselves.
 say = $(if $(V),,@printf '  %-5s %s\n' '$(1)' '$(2:$(BUILD)/%=%)';)
 
-.PHONY: all tests run check bench chaos step linux-guest install docs fuzz fuzzers clean packages packages-check format
+.PHONY: all tests run check bench bench-peers chaos step linux-guest install docs fuzz fuzzers clean packages packages-check format
 .SECONDARY:
 .DELETE_ON_ERROR:
 
@@ -79,6 +80,25 @@ tests: $(TESTS) $(PROGS) $(PLUGINS) $(GUEST)
 bench: packages
 	@$(MAKE) $(JOBS) --no-print-directory all
 	@$(BUILD)/bin/vmsig bench $(ARGS)
+
+# What others offer for the same, in the same run; their packages are installed on request. One table and one plot.
+#   make bench-peers DOCS=yes      writes them into docs/performance.md
+PEERS_SRC := $(wildcard bench/peers/*.c bench/peers/*.cpp)
+PEERS_OBJ := $(patsubst %,$(BUILD)/obj/%.o,$(basename $(PEERS_SRC)))
+PEERS_LIBS := -lzmq -lnng -lnats -liceoryx_posh -liceoryx_hoofs -liceoryx_platform
+bench-peers: packages
+	@sh tools/packages.sh bench-peers
+	@$(MAKE) $(JOBS) --no-print-directory all $(BUILD)/bin/vmsig-bench-peers
+	@$(BUILD)/bin/vmsig-bench-peers $(ARGS) --table $(BUILD)/peers.md --plot $(BUILD)/peers.svg
+	@$(if $(DOCS),sh tools/between.sh docs/performance.md peers $(BUILD)/peers.md && cp $(BUILD)/peers.svg docs/peers.svg)
+
+$(BUILD)/obj/bench/peers/%.o: bench/peers/%.cpp
+	@mkdir -p $(@D)
+	$(call say,C++,$@)$(CXX) -std=c++17 $(CPPFLAGS) -isystem /usr/include/iceoryx/v2.0.3 $(OPT) -Wall -Wextra -Werror -MD -MP -c $< -o $@
+
+$(BUILD)/bin/vmsig-bench-peers: $(PEERS_OBJ) $(BUILD)/lib/libbench.a $(BUILD)/lib/libsupervisor.a $(BUILD)/lib/libvmsig.a
+	@mkdir -p $(@D)
+	$(call say,LD,$@)$(CXX) $(LDFLAGS) -o $@ $^ $(LIBS) $(PEERS_LIBS) -lm -lpthread
 
 # an operation dies after each of its instructions in turn; `make check` tries some
 step: packages-check

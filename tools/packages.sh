@@ -34,8 +34,20 @@ mandoc the man pages are checked
 qemu-system-x86 real VMs
 END
         ;;
+    bench-peers) cat <<'END'
+g++ two of the peers are C++
+libboost-dev a peer: boost::lockfree
+libzmq3-dev a peer: ZeroMQ
+libnng-dev a peer: nng
+libnats-dev a peer: NATS
+nats-server a peer: NATS
+iceoryx a peer: its daemon
+libiceoryx-posh-dev a peer: iceoryx
+libiceoryx-hoofs-dev a peer: iceoryx
+END
+        ;;
     *)
-        echo "packages.sh: no such purpose: $1 (build, check)" >&2
+        echo "packages.sh: no such purpose: $1 (build, check, bench-peers)" >&2
         exit 64
         ;;
     esac

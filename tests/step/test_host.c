@@ -4,7 +4,7 @@
 #include <stdalign.h>
 #include <sys/mman.h>
 
-#include "actors/hosts/record.h"
+#include "actors/runtime/record.h"
 #include "tests/hosts/rig.h"
 #include "tests/step/step.h"
 
@@ -148,7 +148,7 @@ static vmsig_event command(scene *s, uint8_t kind) {
 }
 
 static void run(const char *name, uint8_t kind) {
-    scene s = {.state_fd = vmsig_shm_create("record", VMSIG_HOST_STATE_BYTES)};
+    scene s = {.state_fd = vmsig_shm_create("record", VMSIG_RECORD_BYTES)};
     cr_assert_geq(s.state_fd, 0);
     s.o = mmap(NULL, sizeof *s.o, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     cr_assert_neq(s.o, MAP_FAILED);

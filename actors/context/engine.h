@@ -183,6 +183,9 @@ static inline uint32_t vmsig_entry_channel(const vmsig_entry *n) {
     return (uint32_t)n->endpoint * VMSIG_SOURCES_MAX + n->source;
 }
 
+/* It becomes the LOST of itself, in its place. */
+void vmsig_entry_lose(vmsig_entry *n, vmsig_lost_why why);
+
 /* 0, or -EINVAL: a field is out of its range. The payload pointer is stored as it is. Only what is used of the body is
  * copied. */
 int vmsig_entry_from_event(vmsig_entry *n, const vmsig_event *ev);

@@ -34,6 +34,10 @@ static void lost_make(vmsig_entry *dst, const vmsig_entry *from, uint64_t seq, u
     memcpy(dst->inln, &lost, sizeof lost);
 }
 
+void vmsig_entry_lose(vmsig_entry *n, vmsig_lost_why why) {
+    lost_make(n, n, n->seq, n->seq + n->span, vmsig_entry_prio(n), n->epoch, (uint8_t)why);
+}
+
 static void lost_extend(vmsig_entry *dst, uint64_t last, uint32_t count) {
     vmsig_lost lost;
     memcpy(&lost, dst->inln, sizeof lost);

@@ -121,11 +121,14 @@ void vmsig_relay_remove(vmsig_relay *r, vmsig_port *p) {
 /* ---- recovery -------------------------------------------------------------------------------------------- */
 
 int vmsig_relay_start(vmsig_relay *r) {
-    if (r->st->redo.op != 0)
-        redo_apply(r);
+    bool lose = r->st->redo.op != 0 && poison_redo(r);
+    uint32_t dir = r->st->redo.dir, idx = r->st->redo.idx[0];
     int err = state_rebuild(r);
     if (err < 0)
         return err;
+    poison_look(r);
+    if (lose && r->entries[dir][idx].seq != 0)
+        relay_lose(r, dir, idx, VMSIG_LOST_POISON, VMSIG_DROPPED);
     vmsig_relay_turn(r);
     return 0;
 }
@@ -262,8 +265,8 @@ static int queue_event(vmsig_relay *r, vmsig_port *p, vmsig_entry *cand, const v
 }
 
 /* Nothing that this peer may say: it is told as lost. */
-static void make_poison(vmsig_event *ev, const vmsig_port *p, uint32_t endpoint) {
-    vmsig_lost lost = {.count = 1, .source = p->source, .why = VMSIG_LOST_POISON};
+static void make_poison(vmsig_event *ev, const vmsig_port *p, uint32_t endpoint, uint8_t source) {
+    vmsig_lost lost = {.count = 1, .source = source, .why = VMSIG_LOST_POISON};
     memset(ev, 0, sizeof *ev);
     ev->endpoint = endpoint;
     ev->merged = 1;
@@ -297,7 +300,7 @@ static int take_in(vmsig_relay *r, vmsig_port *p, vmsig_entry *cand, const void 
     ev.payload = (void *)(uintptr_t)*body;
     bool good = permitted(p, &img.s[0]) && vmsig_entry_from_event(cand, &ev) == 0;
     if (!good || body_too_large(r, p->dir, cand)) {
-        make_poison(&ev, p, good ? ev.endpoint : lowest(p->endpoints));
+        make_poison(&ev, p, good ? ev.endpoint : lowest(p->endpoints), (uint8_t)p->source);
         vmsig_entry_from_event(cand, &ev);
     }
     bool memctx = ev.kind == VMSIG_EV_MEMCTX || ev.kind == VMSIG_EV_MEMCTX_INVALID;
@@ -319,6 +322,32 @@ static int refuse_command(vmsig_relay *r, vmsig_port *p, const vmsig_entry *cand
     return redo_decide(r, &s, p->acc, r->st->acc[p->acc].acc + slots);
 }
 
+/* What killed too many is not looked at any more than an answer takes. */
+static int drop_poison(vmsig_relay *r, vmsig_port *p) {
+    vmsig_image img;
+    vmsig_event ev;
+    vmsig_entry cand;
+    uint32_t slots = vmsig_ring_copy(p->in, &img), endpoint = vmsig_slot_endpoint(&img.s[0]);
+    if (slots == 0)
+        return p->in->poisoned = -EPROTO;
+    int err = 0;
+    memset(&cand, 0, sizeof cand);
+    if (p->dir == VMSIG_DIR_DOWN) {
+        if (vmsig_image_unpack(&ev, &img) >= 0)
+            vmsig_entry_from_event(&cand, &ev);
+        err = refuse_command(r, p, &cand, slots, VMSIG_DROPPED);
+    } else {
+        bool served = (p->endpoints >> endpoint & 1u) != 0;
+        make_poison(&ev, p, served ? endpoint : lowest(p->endpoints), vmsig_slot_source(&img.s[0]));
+        vmsig_entry_from_event(&cand, &ev);
+        cand.origin = vmsig_origin(p->id, p->in->cursor);
+        err = queue_event(r, p, &cand, NULL, slots);
+    }
+    if (err == 0)
+        poison_over(r);
+    return err;
+}
+
 static int long_way(vmsig_relay *r, vmsig_port *p) {
     vmsig_entry cand;
     const void *body;
@@ -338,15 +367,34 @@ static int long_way(vmsig_relay *r, vmsig_port *p) {
     return queue_event(r, p, &cand, body, slots);
 }
 
+/* Its first event found no place; it is tried again. */
+static void block(vmsig_relay *r, vmsig_port *p) {
+    p->blocked = p->in->poisoned == 0;
+    r->blocked = r->blocked || p->blocked;
+}
+
 unsigned vmsig_relay_consume(vmsig_relay *r, vmsig_port *p, unsigned budget) {
     unsigned n = 0;
     const vmsig_slot *at;
+    uint64_t poison = poison_of(r);
     while (n < budget && (at = vmsig_ring_peek(p->in)) != NULL) {
         if (p->in->cursor < r->st->acc[p->acc].acc) { /* decided by a predecessor */
             vmsig_ring_advance(p->in);
             n++;
             continue;
         }
+        uint64_t origin = vmsig_origin(p->id, p->in->cursor);
+        if (origin == poison) {
+            if (drop_poison(r, p) < 0) {
+                block(r, p);
+                break;
+            }
+            poison = 0;
+            vmsig_ring_advance(p->in);
+            n++;
+            continue;
+        }
+        durable64(&r->st->trying, origin);
         bool one = p->in->head_count == 1 && p->in->ref.len == 0;
         vmsig_slot s = *at;
         uint32_t endpoint = vmsig_slot_endpoint(&s);
@@ -354,13 +402,13 @@ unsigned vmsig_relay_consume(vmsig_relay *r, vmsig_port *p, unsigned budget) {
             epoch_check(r, endpoint);
         one = one && !vmsig_slot_in_arena(&s) && vmsig_slot_count(&s) == 1 && permitted(p, &s);
         if (!(one && pass_slot(r, p, &s)) && long_way(r, p) < 0) {
-            p->blocked = p->in->poisoned == 0;
-            r->blocked = r->blocked || p->blocked;
+            block(r, p);
             break;
         }
         vmsig_ring_advance(p->in);
         n++;
     }
+    durable64(&r->st->trying, 0);
     return n;
 }
 

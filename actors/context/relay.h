@@ -14,6 +14,10 @@
  * all else   the record is filled with RESULTING values, its op is stored (release: COMMIT), the values are stored
  *            blindly, op := 0. A successor that finds op set stores them again.
  *
+ * poison     an event that was in hand when three incarnations in a row died, one upon the other, is not looked at by
+ *            the next: it is told as LOST(poison), a command is answered `dropped`. The same for a record whose carrying
+ *            out killed three.
+ *
  * Ports are the caller's rings; the relay knows no process and no clock but what env gives it. One thread.
  * Errors: 0 or negative errno.
  */
@@ -25,7 +29,7 @@
 #include "rings/state.h"
 
 #define VMSIG_RELAY_KIND    1u /* of vmsig_state_open */
-#define VMSIG_RELAY_VERSION 1u
+#define VMSIG_RELAY_VERSION 2u
 #define VMSIG_RELAY_PORTS   1024u
 
 typedef struct vmsig_relay vmsig_relay;

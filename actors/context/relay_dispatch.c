@@ -64,8 +64,7 @@ static void send_entry(vmsig_relay *r, uint32_t dir, uint32_t idx, vmsig_port *o
         body_free(r, payload, payload_len);
 }
 
-/* 0, or -EAGAIN: no entry was free for the answer. */
-static int lose(vmsig_relay *r, uint32_t dir, uint32_t idx, vmsig_lost_why why, vmsig_status status) {
+int relay_lose(vmsig_relay *r, uint32_t dir, uint32_t idx, vmsig_lost_why why, vmsig_status status) {
     vmsig_step s;
     vmsig_engine_plan_loss(r->engine[dir], idx, why, status, &s);
     redo_clear(r, dir);
@@ -81,7 +80,7 @@ static bool dispatch_one(vmsig_relay *r, uint32_t dir, uint32_t idx) {
     if (dir == VMSIG_DIR_DOWN && !told) {
         vmsig_status status = relay_command_status(r, n);
         if (status != VMSIG_OK)
-            return lose(r, dir, idx, VMSIG_LOST_EPOCH, status) == 0;
+            return relay_lose(r, dir, idx, VMSIG_LOST_EPOCH, status) == 0;
     }
     if (!told)
         err = out != NULL ? relay_room(r, out, n, (uint8_t)dir) : -EAGAIN;
@@ -91,7 +90,7 @@ static bool dispatch_one(vmsig_relay *r, uint32_t dir, uint32_t idx) {
         return true;
     }
     if (err == -EMSGSIZE)
-        return lose(r, dir, idx, VMSIG_LOST_POISON, VMSIG_INVALID) == 0;
+        return relay_lose(r, dir, idx, VMSIG_LOST_POISON, VMSIG_INVALID) == 0;
     if (err < 0) {
         vmsig_engine_hold(r->engine[dir], idx);
         if (out != NULL)
@@ -107,8 +106,8 @@ static void dispatch_dir(vmsig_relay *r, uint32_t dir) {
     uint32_t idx;
     vmsig_pick p;
     while ((p = vmsig_engine_pick(r->engine[dir], &idx)) != VMSIG_PICK_NONE) {
-        bool ok =
-            p == VMSIG_PICK_SEND ? dispatch_one(r, dir, idx) : lose(r, dir, idx, VMSIG_LOST_EPOCH, VMSIG_FENCED) == 0;
+        bool ok = p == VMSIG_PICK_SEND ? dispatch_one(r, dir, idx)
+                                       : relay_lose(r, dir, idx, VMSIG_LOST_EPOCH, VMSIG_FENCED) == 0;
         if (!ok)
             return;
     }

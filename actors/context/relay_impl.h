@@ -14,6 +14,7 @@
 #define BLOCK          256u  /* the body store's unit */
 #define RETAINED_BYTES 1600u /* of payload: 64 segments */
 #define KEPT           4u    /* slots of an out-ring */
+#define DEATHS_MAX     3u    /* of incarnations, by one event or one record */
 #define OP_DISPATCH    16u   /* beside vmsig_op */
 #define OP_DECIDE      17u   /* nothing is queued: an answer, or nothing at all */
 
@@ -46,6 +47,10 @@ typedef struct retained {
 typedef struct state {
     vmsig_state_head head;
     uint64_t next_seq[2];
+    uint64_t trying;  /* the origin of the event that is in hand; 0 = none */
+    uint64_t suspect; /* the one that was in hand when the last incarnation died, and with how many in a row */
+    uint64_t deaths;
+    uint64_t redo_tries; /* how many died while they carried out the record that is there */
     struct {
         uint64_t link; /* 0 = free */
         uint64_t acc;
@@ -108,6 +113,18 @@ int redo_step(vmsig_relay *r, uint32_t dir, vmsig_step *s, const vmsig_entry *ca
 /* Only decides an input's event: answered as the step says, or passed over. */
 int redo_decide(vmsig_relay *r, const vmsig_step *s, uint32_t acc_at, uint64_t acc);
 
+/* relay_poison.c */
+/* At the start, when what the last one's rings tell is completed: what did it die of? */
+void poison_look(vmsig_relay *r);
+/* The origin of an event that is not to be looked at; 0 = none. */
+static inline uint64_t poison_of(const vmsig_relay *r) {
+    return r->st->deaths >= DEATHS_MAX ? r->st->suspect : 0;
+}
+void poison_over(vmsig_relay *r); /* it is decided */
+/* The record that is there: carried out, if that has not killed too many; else without what may have killed them. True:
+ * the entry redo.idx[0] of redo.dir, which was to be dispatched, is to be lost. */
+bool poison_redo(vmsig_relay *r);
+
 /* relay_ahead.c */
 int ahead_new(vmsig_relay *r, vmsig_port *p); /* -ENOMEM */
 void ahead_drop(vmsig_relay *r, vmsig_port *p);
@@ -130,6 +147,8 @@ void relay_dispatch(vmsig_relay *r);
 /* There is room where there was none: what was held goes, then blocked inputs are tried again. */
 void relay_go_on(vmsig_relay *r);
 vmsig_port *relay_route(const vmsig_relay *r, uint32_t dir, const vmsig_entry *n);
+/* A queued entry is told as lost: 0, or -EAGAIN: no entry was free for the answer. */
+int relay_lose(vmsig_relay *r, uint32_t dir, uint32_t idx, vmsig_lost_why why, vmsig_status status);
 /* OK, or why a command cannot be carried out now. */
 vmsig_status relay_command_status(const vmsig_relay *r, const vmsig_entry *n);
 

@@ -14,11 +14,13 @@
 #include <unistd.h>
 
 static void crash_point(void);
+static bool redo_is_tried(void);
 #define RELAY_POINT() crash_point()
 #include "actors/context/relay.c"
 #include "actors/context/relay_ahead.c"
 #include "actors/context/relay_dispatch.c"
 #include "actors/context/relay_epoch.c"
+#include "actors/context/relay_poison.c"
 #include "actors/context/relay_redo.c"
 #include "actors/context/relay_state.c"
 #include "rings/shm.h"
@@ -56,14 +58,24 @@ typedef struct world {
     uint64_t clock;
     uint32_t epoch;
     vmsig_timing timing[2][VMSIG_SOURCES_MAX];
+    const vmsig_ring_in *killer; /* an input whose event at `kills` is deadly; NULL: none */
+    uint64_t kills;
 } world;
 
 static uint64_t points;   /* durable stores so far */
 static uint64_t crash_at; /* the one after which the relay dies; 0 = never */
 static jmp_buf crashed __attribute__((unused));
 
+static bool crash_redo; /* dies once a record is there that was tried more often than: */
+static int64_t crash_tries;
+static const state *watched; /* of the incarnation that lives */
+
+static bool redo_is_tried(void) {
+    return watched != NULL && watched->redo.op != 0 && (int64_t)watched->redo_tries > crash_tries;
+}
+
 static void crash_point(void) {
-    if (++points == crash_at)
+    if (++points == crash_at || (crash_redo && redo_is_tried()))
         longjmp(crashed, 1);
 }
 
@@ -71,6 +83,9 @@ static uint64_t world_now(void *ud) {
     return ((world *)ud)->clock;
 }
 static uint32_t world_epoch(void *ud, uint32_t endpoint) {
+    const world *w = ud;
+    if (w->killer != NULL && w->killer->cursor == w->kills)
+        longjmp(crashed, 1);
     return endpoint == 0 ? ((world *)ud)->epoch : 0;
 }
 static void world_room(void *ud, vmsig_port *out, uint32_t slots) {
@@ -143,6 +158,7 @@ static void relay_up(world *w) {
     cr_assert_eq(vmsig_state_open(w->state_fd, VMSIG_RELAY_KIND, VMSIG_RELAY_VERSION, STATE_BYTES, &w->state, &fresh),
                  0);
     cr_assert_eq(vmsig_relay_new(w->state, STATE_BYTES, fresh, &env, &w->relay), 0);
+    watched = w->relay->st;
     for (uint32_t d = 0; d < 2; d++)
         for (uint32_t s = 0; s < VMSIG_SOURCES_MAX; s++)
             vmsig_relay_set_policy(w->relay, s, (vmsig_dir)d, 0, &w->timing[d][s]);
@@ -155,6 +171,7 @@ static void relay_up(world *w) {
 
 /* What process death leaves: the memfds. */
 static void relay_down(world *w) {
+    watched = NULL;
     vmsig_relay_free(w->relay);
     vmsig_state_close(w->state);
     w->relay = NULL;
@@ -213,6 +230,7 @@ static void world_close(world *w) {
 static void relay_turn(world *w) {
     for (int i = 0; i < INS; i++)
         vmsig_relay_consume(w->relay, &w->in[i].port, 8);
+    w->killer = NULL;
     vmsig_relay_turn(w->relay);
     for (int i = 0; i < OUTS; i++)
         vmsig_relay_writable(w->relay, &w->out[i].port);

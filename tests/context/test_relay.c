@@ -42,6 +42,13 @@ static void expect_result(world *w, uint64_t corr, vmsig_status status) {
     cr_expect_eq(body.status, status);
 }
 
+static vmsig_lost lost_of(const vmsig_event *ev) {
+    vmsig_lost lost;
+    cr_assert_eq(ev->kind, VMSIG_EV_LOST);
+    memcpy(&lost, ev->inln, sizeof lost);
+    return lost;
+}
+
 static void expect_nothing(world *w, int link) {
     cr_assert_null(vmsig_ring_peek(&w->outs[link].in));
 }
@@ -273,6 +280,131 @@ Test(relay, block_leaves_the_event_in_the_producers_ring) {
     world_close(&w);
 }
 
+/* ---- what kills ----------------------------------------------------------------------------------------------- */
+
+/* One turn, in which the event at that position of an input is deadly, if it is looked at: whether it was. */
+static bool dies(world *w, int link, uint64_t position) {
+    w->killer = &w->in[link].in;
+    w->kills = position;
+    if (setjmp(crashed) == 0) {
+        relay_turn(w);
+        return false;
+    }
+    w->killer = NULL;
+    relay_down(w);
+    return true;
+}
+
+/* Dies of it until it does not: how often. */
+static int deaths_of(world *w, int link, uint64_t position) {
+    int n = 0;
+    for (; n < 10 && dies(w, link, position); n++)
+        relay_up(w);
+    return n;
+}
+
+Test(relay, an_event_that_killed_three_is_told_as_lost) {
+    world w;
+    up(&w);
+    emit(&w, 1, 64, SENSOR, 0, 1);
+    relay_turn(&w);
+    emit(&w, 1, 65, SENSOR, 0, 9); /* of a strange epoch: the relay asks for the present one */
+    emit(&w, 1, 66, SENSOR, 0, 1);
+    cr_expect_eq(deaths_of(&w, 1, 1), 3);
+    expect_kind(&w, 0, 64);
+    vmsig_event ev;
+    cr_assert(next_out(&w, 0, &ev));
+    vmsig_lost lost = lost_of(&ev);
+    cr_expect_eq(lost.why, VMSIG_LOST_POISON);
+    cr_expect_eq(lost.source, SENSOR);
+    cr_expect_eq(lost.count, 1);
+    expect_kind(&w, 0, 66);
+    expect_nothing(&w, 0);
+    world_close(&w);
+}
+
+Test(relay, a_command_that_killed_three_is_answered) {
+    world w;
+    up(&w);
+    emit(&w, 2, VMSIG_CMD_VM, VMSIG_SRC_VMHOST, 5, 1);
+    emit(&w, 2, VMSIG_CMD_VM, VMSIG_SRC_VMHOST, 6, 1);
+    cr_expect_eq(deaths_of(&w, 2, 0), 3);
+    expect_result(&w, 5, VMSIG_DROPPED);
+    expect_kind(&w, 1, VMSIG_CMD_VM);
+    expect_nothing(&w, 1);
+    world_close(&w);
+}
+
+Test(relay, who_dies_of_something_else_is_not_counted) {
+    world w;
+    up(&w);
+    emit(&w, 1, 65, SENSOR, 0, 9);
+    for (int i = 0; i < 2; i++) {
+        cr_expect(dies(&w, 1, 0));
+        relay_up(&w);
+    }
+    for (int i = 0; i < 5; i++) { /* with nothing in hand */
+        relay_down(&w);
+        relay_up(&w);
+    }
+    relay_turn(&w);
+    expect_kind(&w, 0, 65);
+    world_close(&w);
+}
+
+static bool dies_at_start(world *w, int64_t tries) {
+    crash_redo = true;
+    crash_tries = tries;
+    bool dead = setjmp(crashed) != 0;
+    if (!dead)
+        relay_up(w);
+    crash_redo = false;
+    if (dead)
+        relay_down(w);
+    return dead;
+}
+
+/* Carrying out the record of a dispatch is deadly. */
+static void kill_in_dispatch(world *w, int link) {
+    crash_redo = true;
+    crash_tries = -1;
+    if (setjmp(crashed) == 0) {
+        vmsig_relay_writable(w->relay, &w->out[link].port);
+        cr_assert_fail("there was nothing to dispatch");
+    }
+    relay_down(w);
+    for (int64_t tries = 0; tries < 3; tries++)
+        cr_expect(dies_at_start(w, tries), "attempt %d", (int)tries);
+    crash_redo = false;
+    relay_up(w);
+}
+
+Test(relay, a_record_that_killed_three_successors_is_not_carried_out) {
+    world w;
+    world_open(&w);
+    w.timing[VMSIG_DIR_UP][SENSOR].min_gap_ns = 1000;
+    w.timing[VMSIG_DIR_DOWN][VMSIG_SRC_INPUT].min_gap_ns = 1000;
+    relay_up(&w);
+    emit(&w, 1, 64, SENSOR, 0, 1), emit(&w, 1, 65, SENSOR, 0, 1);
+    relay_turn(&w);
+    w.clock += 1000;
+    kill_in_dispatch(&w, 0);
+    relay_turn(&w);
+    expect_kind(&w, 0, 64);
+    vmsig_event ev;
+    cr_assert(next_out(&w, 0, &ev));
+    cr_expect_eq(lost_of(&ev).why, VMSIG_LOST_POISON);
+    emit(&w, 2, VMSIG_CMD_INPUT, VMSIG_SRC_INPUT, 7, 1), emit(&w, 2, VMSIG_CMD_INPUT, VMSIG_SRC_INPUT, 8, 1);
+    relay_turn(&w);
+    expect_kind(&w, 1, VMSIG_CMD_INPUT);
+    w.clock += 1000;
+    kill_in_dispatch(&w, 1);
+    relay_turn(&w);
+    expect_result(&w, 8, VMSIG_DROPPED);
+    expect_nothing(&w, 1);
+    world_close(&w);
+}
+
 /* ---- max_inflight, what lies in the next ring included ------------------------------------------------------- */
 
 static void bounded(world *w, uint32_t max, uint8_t policy) {
@@ -285,13 +417,6 @@ static vmsig_event take_one(world *w) {
     vmsig_event ev = {0};
     cr_assert(next_out(w, 0, &ev), "an event");
     return ev;
-}
-
-static vmsig_lost lost_of(const vmsig_event *ev) {
-    vmsig_lost lost;
-    cr_assert_eq(ev->kind, VMSIG_EV_LOST);
-    memcpy(&lost, ev->inln, sizeof lost);
-    return lost;
 }
 
 Test(relay, newest_refuses_when_what_lies_in_the_next_ring_is_the_bound) {

@@ -164,7 +164,46 @@ def check_upgrades_lose_nothing_on_the_way_to_a_control(build):
         r = lab.vmsig("upgrade", "--name", "lab", "--actors")
         expect(r.returncode == 0, f"upgrade: {r.returncode}: {r.stderr}")
         flow_on(lab)
-        expect(lab.read("tap.out").count('"LOST"') == 0, "something was told as lost")
+        expect(lab.read("tap.out").count('"kind":"lost"') == 0, "something was told as lost")
+        lab.end()
+
+
+FRAGILE = """\
+endpoints:
+  - {{name: box, id: 0, host: stub, stub: {{memory: 16M}}}}
+actors:
+  - {{name: ctx, kind: context, exec: {0}/tests/system/prog_fragile}}
+  - {{name: gate, kind: gateway}}
+  - {{name: beat, kind: sensor, exec: vmsig-sensor-tick, endpoint: box, source: 8, args: [--hz, "50"]}}
+  - {{name: pipe, kind: sensor, exec: vmsig-sensor, endpoint: box, source: 9, args: [--pipe, sh, -c,
+     "read a < go; echo before; echo deadly to who takes it apart; echo after; exec sleep 1000"]}}
+"""
+
+
+def check_an_event_that_kills_the_context_is_told_as_lost(build):
+    with Lab(build) as lab:
+        os.mkfifo(lab.path("go"))
+        os.chmod(lab.path("go"), 0o666)
+        lab.up(FRAGILE.format(lab.build))
+        lab.tap()
+        until("the first events", lambda: len(lab.events()) > 10)
+        with open(lab.path("go"), "w") as go:
+            go.write("now\n")
+
+        def of_pipe():
+            return [e for e in lab.events() if e["source_number"] == 9 or e["kind"] == "lost"]
+
+        until(lambda: f"all three are told of: {of_pipe()}", lambda: len(of_pipe()) >= 3)
+        before, lost, after = of_pipe()
+        expect(bytes.fromhex(before["body"]["hex"]) == b"before", before)
+        expect(lost["body"]["why"] == "poison" and lost["body"]["count"] == 1, lost)
+        expect(bytes.fromhex(after["body"]["hex"]) == b"after", after)
+        until("it is back", lambda: lab.running() and lab.actor("ctx")["state"] == "ready")
+        expect(lab.actor("ctx")["restarts"] == 3, lab.actor("ctx"))
+        flow_on(lab)
+        got = counts([e for e in lab.events() if e["source_number"] == 8])
+        expect(got == list(range(got[0], got[0] + len(got))), f"a gap or a duplicate in the counts: {got}")
+        lab.note_pids()
         lab.end()
 
 

@@ -7,6 +7,8 @@
 #ifndef VMSIG_ENGINE_IMPL_H
 #define VMSIG_ENGINE_IMPL_H
 
+#include <stddef.h>
+
 #include "actors/context/engine.h"
 
 #define CLASS_EXPRESS  5u /* beside the priorities 1..4 */

@@ -124,6 +124,8 @@ static void open_hop(hop *h) {
     bench_hist_reset(h->hist);
     bench_way_open(&h->there, BENCH_SLOTS, 0);
     bench_way_open(&h->back, BENCH_SLOTS, 0);
+    bench_way_sleepless(&h->there);
+    bench_way_sleepless(&h->back);
 }
 
 static void close_hop(hop *h) {

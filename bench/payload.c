@@ -164,6 +164,7 @@ static void flow_of(const bench_options *o, flow *f, bench_series *s, void (*dra
     f->n = events_of(o, size);
     memset(f->bare, 0, sizeof *f->bare);
     bench_way_open(&f->way, BENCH_SLOTS, ARENA);
+    bench_way_sleepless(&f->way);
     if (pipe(f->pipes) != 0)
         bench_fail("no pipes");
     pid_t peer = bench_fork(o, drain, f);

@@ -11,6 +11,7 @@
 #define EVENTS  4000000u
 #define STREAM  1000000u
 #define MESSAGE 64u
+#define WOKEN   0u    /* turns of 32, each of which looks whether its reader sleeps */
 #define RUN     8192u /* events between two looks at the clock: an interrupted run does not count for more than one */
 
 typedef struct flow {
@@ -111,11 +112,14 @@ static void socket_fill(flow *f) {
 
 static void rate(const bench_options *o, flow *f, bench_series *s, void (*drain)(void *), void (*fill)(flow *),
                  uint32_t turn, uint32_t events) {
-    f->turn = turn;
+    const bool sleeps = turn == WOKEN;
+    f->turn = sleeps ? BENCH_TURN : turn;
     f->n = (events * (uint64_t)o->scale / 100 / RUN + 2) * RUN;
     bench_hist_reset(&f->hist);
     memset(f->bare, 0, sizeof *f->bare);
     bench_way_open(&f->way, BENCH_SLOTS, 0);
+    if (!sleeps)
+        bench_way_sleepless(&f->way);
     if (pipe(f->pipes) != 0 || socketpair(AF_UNIX, SOCK_SEQPACKET, 0, f->sock) != 0)
         bench_fail("no pipes or sockets");
     pid_t peer = bench_fork(o, drain, f);
@@ -140,9 +144,9 @@ static void stream_actors(const bench_options *o, bench_series *s) {
 
 void bench_throughput(const bench_options *o) {
     static bench_series bare = {.name = "floor: bare slots"}, ones = {.name = "ring, one by one"},
-                        turns = {.name = "ring, in turns of 32"}, actors = {.name = "actors, in turns of 64"},
-                        pipes = {.name = "floor: a pipe, one by one"}, wide = {.name = "floor: a pipe, 32 at a time"},
-                        sock = {.name = "floor: a seqpacket socket"};
+                        turns = {.name = "ring, in turns of 32"}, woken = {.name = "ring, in turns of 32, may sleep"},
+                        actors = {.name = "actors, in turns of 64"}, pipes = {.name = "floor: a pipe, one by one"},
+                        wide = {.name = "floor: a pipe, 32 at a time"}, sock = {.name = "floor: a seqpacket socket"};
     static flow f;
     if (o->cpu[0] == o->cpu[1]) {
         bench_note(o, "throughput: it takes two processors");
@@ -154,6 +158,7 @@ void bench_throughput(const bench_options *o) {
         rate(o, &f, &bare, bare_drain, bare_fill, 1, EVENTS);
         rate(o, &f, &ones, ring_drain, ring_fill, 1, EVENTS);
         rate(o, &f, &turns, ring_drain, ring_fill, BENCH_TURN, EVENTS);
+        rate(o, &f, &woken, ring_drain, ring_fill, WOKEN, EVENTS);
         stream_actors(o, &actors);
         rate(o, &f, &pipes, pipe_drain, pipe_fill, 1, EVENTS / 10);
         rate(o, &f, &wide, pipe_drain, pipe_fill, BENCH_TURN, EVENTS);
@@ -164,6 +169,7 @@ void bench_throughput(const bench_options *o) {
     bench_report(o, &bare, NULL, 0);
     bench_report(o, &ones, floors, 1);
     bench_report(o, &turns, floors, 2);
+    bench_report(o, &woken, floors, 2);
     bench_report(o, &actors, floors, 2);
     bench_report(o, &pipes, NULL, 0);
     bench_report(o, &wide, NULL, 0);

@@ -19,6 +19,12 @@ void bench_way_open(bench_way *w, uint32_t slots, uint64_t arena) {
         bench_fail("a ring could not be set up");
 }
 
+void bench_way_sleepless(bench_way *w) {
+    vmsig_ring_in_sleepless(&w->in);
+    if (vmsig_ring_out_peer(&w->out, w->reader_fd) != 0)
+        bench_fail("a ring could not be set up");
+}
+
 void bench_way_close(bench_way *w) {
     vmsig_ring_out_close(&w->out);
     vmsig_ring_in_close(&w->in);

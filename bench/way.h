@@ -62,6 +62,8 @@ typedef struct bench_way {
 /* Both ends of it, to be used by one process each after a fork. Exits on failure. */
 void bench_way_open(bench_way *w, uint32_t slots, uint64_t arena);
 void bench_way_close(bench_way *w);
+/* Its consumer spins for good: before the fork. */
+void bench_way_sleepless(bench_way *w);
 
 /* Waits at most 10 s, then ends the bench. */
 void bench_bell_wait(int bell);

@@ -30,6 +30,7 @@
 #ifndef VMSIG_RING_H
 #define VMSIG_RING_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <string.h>
 
@@ -59,6 +60,7 @@ typedef struct vmsig_reader {
     alignas(64) uint64_t cursor; /* positions below are consumed */
     uint64_t arena_cursor;       /* arena bytes below are released */
     alignas(64) uint64_t nap;    /* not 0: the consumer sleeps, for the nap-th time, and wants the data bell rung */
+    uint32_t sleepless;          /* 1: it never sleeps; constant from before Mapped on */
 } vmsig_reader;
 
 /* Bytes of the producer's memfd. slots: a power of two, 8..VMSIG_RING_SLOTS_MAX; arena_bytes: 0 or a power of two >=
@@ -79,6 +81,7 @@ typedef struct vmsig_ring_out {
     uint32_t arena_want; /* bytes of a body that found no room, for want_room; else 0 */
     uint32_t mask;
     uint32_t unflushed; /* published since the last flush */
+    bool sleepless;     /* the consumer says so: nobody to wake, and no fence */
     uint64_t rung;      /* the nap that the data bell was last rung for */
     int poisoned;       /* -EPROTO once the peer wrote nonsense; limit is tail then */
 } vmsig_ring_out;
@@ -171,6 +174,9 @@ typedef struct vmsig_ring_in {
 
 /* Maps the reader page and starts at cursor. */
 int vmsig_ring_in_create(vmsig_ring_in *in, int reader_fd, uint64_t cursor, uint64_t arena_cursor);
+/* Says that this consumer never sleeps, right after create, before its page is shared: its producers then need not look
+ * whether it does. vmsig_ring_sleep is not called from then on. */
+void vmsig_ring_in_sleepless(vmsig_ring_in *in);
 /* Adds the (next) ring of the producer: -EPERM not sealed, -EMSGSIZE smaller than its head says, -EPROTO a wrong head,
  * -EEXIST a generation already there, -ENOSPC the chain is full. A poisoned link is healed by it: what was left of the
  * poisoned ring is given up, and the cursor goes to the new one's base. */

@@ -24,6 +24,10 @@ int vmsig_ring_in_create(vmsig_ring_in *in, int reader_fd, uint64_t cursor, uint
     return 0;
 }
 
+void vmsig_ring_in_sleepless(vmsig_ring_in *in) {
+    vmsig_store32(&in->reader->sleepless, 1);
+}
+
 static void drop_oldest(vmsig_ring_in *in) {
     vmsig_ring_view_close(&in->chain[0]);
     in->head_count = 0;
@@ -135,7 +139,15 @@ const void *vmsig_ring_body(vmsig_ring_in *in, const vmsig_image *img, uint32_t 
     return in->chain[0].arena + (ref.pos & (in->chain[0].arena_bytes - 1));
 }
 
+/* The peer may change it while it is looked at: a copy is unpacked. */
+static int get_one_slot(vmsig_ring_in *in, vmsig_event *ev) {
+    const vmsig_slot s = *vmsig_ring_view_slot(&in->chain[0], in->cursor);
+    return vmsig_slot_unpack(ev, &s) < 0 ? poison(in) : 0;
+}
+
 int vmsig_ring_get_event(vmsig_ring_in *in, vmsig_event *ev) {
+    if (in->head_count == 1 && in->ref.len == 0)
+        return get_one_slot(in, ev);
     vmsig_image img;
     uint32_t len;
     if (vmsig_ring_copy(in, &img) == 0 || vmsig_image_unpack(ev, &img) < 0)

@@ -69,7 +69,8 @@ int vmsig_ring_out_peer(vmsig_ring_out *out, int reader_fd) {
         return err;
     vmsig_shm_unmap(out->reader, VMSIG_READER_BYTES);
     out->reader = map;
-    out->rung = 0;            /* another counts its naps there */
+    out->rung = 0; /* another counts its naps there */
+    out->sleepless = vmsig_load32(&out->reader->sleepless) != 0;
     if (out->poisoned != 0) { /* the new page may heal it: look at its cursor afresh */
         out->poisoned = 0;
         out->limit = out->head->base + out->mask + 1;
@@ -159,7 +160,21 @@ int vmsig_ring_put_body(vmsig_ring_out *out, const void *bytes, uint32_t len, vm
     return 0;
 }
 
+/* Built in place: an image on the stack would be read back before its stores have left. 1: done; 0: not one of these. */
+static int put_one_slot(vmsig_ring_out *out, const vmsig_event *ev) {
+    vmsig_slot *s = vmsig_ring_next(out);
+    if (s == NULL)
+        return 0;
+    int n = vmsig_slot_pack(s, ev);
+    if (n == 1)
+        vmsig_ring_publish1(out);
+    return n;
+}
+
 int vmsig_ring_put_event(vmsig_ring_out *out, const vmsig_event *ev) {
+    int done = put_one_slot(out, ev);
+    if (done != 0)
+        return done < 0 ? done : 0;
     vmsig_image img;
     int n = vmsig_image_pack(&img, ev);
     if (n < 0)
@@ -180,6 +195,8 @@ int vmsig_ring_flush(vmsig_ring_out *out) {
     if (out->unflushed == 0)
         return 0;
     out->unflushed = 0;
+    if (out->sleepless)
+        return 0;
     vmsig_fence_full(); /* the turns are visible before we look: against the consumer's fence in sleep */
     uint64_t nap = out->reader != NULL ? vmsig_load64(&out->reader->nap) : 0;
     if (nap == 0 || nap == out->rung)

@@ -58,23 +58,41 @@ static bool in_range(const vmsig_event *ev) {
            (!bears_corr(ev->dir, ev->kind) || ev->corr <= UINT32_MAX);
 }
 
+/* All but the turn and the body. */
+static inline void pack_head(vmsig_slot *s, const vmsig_event *ev) {
+    s->ts_ns = ev->ts_ns;
+    s->origin = 0;
+    s->seq_lo = (uint32_t)ev->seq;
+    s->epoch = ev->epoch;
+    s->corr_merged = bears_corr(ev->dir, ev->kind) ? (uint32_t)ev->corr : ev->merged ? ev->merged : 1;
+    s->kind = ev->kind;
+    s->route = (uint8_t)(ev->endpoint | (uint32_t)ev->dir << 6 | (ev->payload_len > 0 ? 0x80u : 0u));
+    s->lane = (uint8_t)(ev->source | ev->prio << 5);
+    s->shape = (uint8_t)(ev->inln_len | (ev->flags & VMSIG_EVF_RETAIN ? 0x80u : 0u));
+}
+
+int vmsig_slot_pack(vmsig_slot *s, const vmsig_event *ev) {
+    if (!in_range(ev))
+        return -EINVAL;
+    if (ev->payload_len > 0 || ev->inln_len > VMSIG_HEAD_BODY - (ev->dir == VMSIG_DIR_DOWN ? TOKEN_BYTES : 0u))
+        return 0;
+    pack_head(s, ev);
+    if (ev->dir == VMSIG_DIR_UP && ev->inln_len == VMSIG_HEAD_BODY) {
+        memcpy(s->body, ev->inln, VMSIG_HEAD_BODY);
+        return 1;
+    }
+    memset(s->body, 0, VMSIG_HEAD_BODY);
+    memcpy(s->body, &ev->token, ev->dir == VMSIG_DIR_DOWN ? TOKEN_BYTES : 0u);
+    memcpy(s->body + (ev->dir == VMSIG_DIR_DOWN ? TOKEN_BYTES : 0u), ev->inln, ev->inln_len);
+    return 1;
+}
+
 int vmsig_image_pack(vmsig_image *img, const vmsig_event *ev) {
     if (!in_range(ev))
         return -EINVAL;
-    bool arena = ev->payload_len > 0;
     vmsig_slot *s = &img->s[0];
-    *s = (vmsig_slot){
-        .ts_ns = ev->ts_ns,
-        .seq_lo = (uint32_t)ev->seq,
-        .epoch = ev->epoch,
-        .corr_merged = bears_corr(ev->dir, ev->kind) ? (uint32_t)ev->corr
-                       : ev->merged                  ? ev->merged
-                                                     : 1,
-        .kind = ev->kind,
-        .route = (uint8_t)(ev->endpoint | (uint32_t)ev->dir << 6 | (arena ? 0x80u : 0u)),
-        .lane = (uint8_t)(ev->source | ev->prio << 5),
-        .shape = (uint8_t)(ev->inln_len | (ev->flags & VMSIG_EVF_RETAIN ? 0x80u : 0u)),
-    };
+    *s = (vmsig_slot){0};
+    pack_head(s, ev);
     uint32_t n = vmsig_slot_count(s);
     if (n > 1)
         memset(&img->s[1], 0, (n - 1) * sizeof img->s[1]);
@@ -83,7 +101,7 @@ int vmsig_image_pack(vmsig_image *img, const vmsig_event *ev) {
         memcpy(s->body, &ev->token, TOKEN_BYTES);
         at += TOKEN_BYTES;
     }
-    if (arena) {
+    if (ev->payload_len > 0) {
         vmsig_body_ref ref = {.len = ev->payload_len};
         memcpy(s->body + at, &ref, REF_BYTES);
         at += REF_BYTES;
@@ -92,8 +110,8 @@ int vmsig_image_pack(vmsig_image *img, const vmsig_event *ev) {
     return (int)n;
 }
 
-int vmsig_image_unpack(vmsig_event *ev, const vmsig_image *img) {
-    const vmsig_slot *s = &img->s[0];
+/* All but the token, the reference and the body, which are zeroed: 0 or -EINVAL. */
+static inline int unpack_head(vmsig_event *ev, const vmsig_slot *s) {
     bool corr = bears_corr(vmsig_slot_dir(s), s->kind);
     if (vmsig_slot_inln_len(s) > VMSIG_INLINE_MAX || vmsig_slot_prio(s) > VMSIG_PRIO_URGENT ||
         (!corr && s->corr_merged == 0))
@@ -112,6 +130,25 @@ int vmsig_image_unpack(vmsig_event *ev, const vmsig_image *img) {
         .prio = vmsig_slot_prio(s),
         .kind = s->kind,
     };
+    return 0;
+}
+
+int vmsig_slot_unpack(vmsig_event *ev, const vmsig_slot *s) {
+    if (vmsig_slot_in_arena(s) || vmsig_slot_body_len(s) > VMSIG_HEAD_BODY || unpack_head(ev, s) < 0)
+        return -EINVAL;
+    if (ev->dir == VMSIG_DIR_UP && ev->inln_len == VMSIG_HEAD_BODY) {
+        memcpy(ev->inln, s->body, VMSIG_HEAD_BODY);
+        return 0;
+    }
+    memcpy(&ev->token, s->body, ev->dir == VMSIG_DIR_DOWN ? TOKEN_BYTES : 0u);
+    memcpy(ev->inln, s->body + (ev->dir == VMSIG_DIR_DOWN ? TOKEN_BYTES : 0u), ev->inln_len);
+    return 0;
+}
+
+int vmsig_image_unpack(vmsig_event *ev, const vmsig_image *img) {
+    const vmsig_slot *s = &img->s[0];
+    if (unpack_head(ev, s) < 0)
+        return -EINVAL;
     size_t at = 0;
     if (ev->dir == VMSIG_DIR_DOWN) {
         memcpy(&ev->token, s->body, TOKEN_BYTES);

@@ -107,6 +107,12 @@ static inline uint32_t vmsig_slot_count(const vmsig_slot *s) {
     return n <= VMSIG_HEAD_BODY ? 1u : 1u + (n - VMSIG_HEAD_BODY + VMSIG_MORE_BODY - 1u) / VMSIG_MORE_BODY;
 }
 
+/* Packs *ev, one of a single slot, in place: all of *s but its turn; origin 0. 1; 0: it needs more slots, or has a
+ * payload, and *s is as it was; -EINVAL: a field is out of its range. */
+int vmsig_slot_pack(vmsig_slot *s, const vmsig_event *ev);
+/* The reverse: 0, or -EINVAL: none of a single slot, or nonsense. */
+int vmsig_slot_unpack(vmsig_event *ev, const vmsig_slot *s);
+
 /* Packs *ev into img with turn, origin 0. A payload is not copied: the arena bit is set and the reference's pos and
  * arena are 0, for the ring to fill in. The number of slots, or -EINVAL: a field is out of its range. */
 int vmsig_image_pack(vmsig_image *img, const vmsig_event *ev);

@@ -99,7 +99,10 @@ static int map_input(vmsig_rt_link *k, const int *fds, int nfds, uint64_t *start
     if (cursor < former) /* what lies below may be overwritten already */
         return -EPROTO;
     *start = k->released = cursor;
-    return vmsig_ring_in_create(&k->l.in, fds[0], cursor, arena_cursor);
+    int err = vmsig_ring_in_create(&k->l.in, fds[0], cursor, arena_cursor);
+    if (err == 0 && k->rt->boot->poll == VMSIG__PB__POLL_MODE__POLL_SPIN)
+        vmsig_ring_in_sleepless(&k->l.in);
+    return err;
 }
 
 static int say_mapped(vmsig_rt *rt, uint32_t id, uint32_t generation, uint64_t start) {

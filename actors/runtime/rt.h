@@ -64,6 +64,8 @@ struct vmsig_rt {
 
     bool wake;           /* an input was woken, or an output has room: look before sleeping */
     unsigned busy_turns; /* since fds and timers were last looked at */
+    uint64_t taken_ns;   /* when events were last taken */
+    uint64_t fds_due_ns; /* when fds are to be looked at, whatever the inputs bring */
     unsigned misses;     /* how often looking on did not pay lately */
     unsigned looks_skipped;
 };

@@ -8,7 +8,10 @@
 
 #define LOOK_NS    20000u /* how long adaptive looks on before it sleeps */
 #define LOOK_EVERY 64u    /* looks between two looks at the clock */
-#define BUSY_TURNS 8u     /* turns between two looks at fds and timers while inputs keep it busy */
+/* Fds and timers are looked at after so many turns while there is work, or, as long as events are taken in each of them,
+ * after so long. */
+#define BUSY_TURNS 8u
+#define BUSY_NS    50000u
 
 /* After so many looks in vain it is tried only now and then: an actor whose producer shares its CPU, or whose events
  * come far apart, soon sleeps at once. A hit makes up for some misses. */
@@ -59,9 +62,11 @@ static unsigned consume_all(vmsig_rt *rt) {
         if (!has_events(k))
             continue;
         if (!now)
-            now = vmsig_now_ns();
+            now = rt->taken_ns = vmsig_now_ns();
         n += consume(k, now);
     }
+    if (n && now < rt->fds_due_ns)
+        rt->busy_turns = 0;
     return n;
 }
 
@@ -162,18 +167,19 @@ static bool lie_down(vmsig_rt *rt) {
 /* Fds and timers; sleeps when there is nothing else. How many callbacks ran, or -errno. */
 static int loop_phase(vmsig_rt *rt, int timeout_ms) {
     bool work = rt->wake || rt->later || rt->ended || any_events(rt);
-    if (work && ++rt->busy_turns < BUSY_TURNS)
-        return 0;
-    rt->busy_turns = 0;
     Vmsig__Pb__PollMode mode = rt->boot->poll;
     if (!work && timeout_ms != 0) {
         if (mode == VMSIG__PB__POLL_MODE__POLL_SPIN) {
-            look_on(rt);
+            work = look_on(rt);
             timeout_ms = 0;
         }
         if (mode == VMSIG__PB__POLL_MODE__POLL_ADAPTIVE)
             work = look_on_if_it_pays(rt);
     }
+    if (work && ++rt->busy_turns < BUSY_TURNS)
+        return 0;
+    rt->busy_turns = 0;
+    rt->fds_due_ns = rt->taken_ns + BUSY_NS;
     if (work || timeout_ms == 0 || !lie_down(rt))
         return vmsig_loop_run_once(rt->loop, 0);
     int ran = vmsig_loop_run_once(rt->loop, timeout_ms);
@@ -213,7 +219,7 @@ int vmsig_rt_turn(vmsig_rt *rt, int timeout_ms) {
         if (rt->ops->turn)
             rt->ops->turn(rt->self);
         vmsig_store64(&rt->gauges->turns, rt->gauges->turns + 1);
-        vmsig_store64(&rt->gauges->stamp_ns, vmsig_now_ns());
+        vmsig_store64(&rt->gauges->stamp_ns, taken ? rt->taken_ns : vmsig_now_ns());
     }
     publish(rt);
     remove_drained(rt);

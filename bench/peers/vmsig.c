@@ -16,6 +16,13 @@ static void *open_ways(const char *dir) {
     return w;
 }
 
+static void *open_sleepless(const char *dir) {
+    bench_way *w = open_ways(dir);
+    bench_way_sleepless(&w[0]);
+    bench_way_sleepless(&w[1]);
+    return w;
+}
+
 static void close_ways(void *shared) {
     bench_way *w = shared;
     bench_way_close(&w[0]);
@@ -66,7 +73,7 @@ static void take_adapting(void *handle, int side, peer_message *m) {
 const peer peer_vmsig_spin = {.name = "vmsig ring",
                               .spins = 1,
                               .messages = 2000000,
-                              .open = open_ways,
+                              .open = open_sleepless,
                               .send = put,
                               .flush = flush,
                               .receive = take_spinning,

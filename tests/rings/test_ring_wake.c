@@ -37,6 +37,19 @@ Test(ring_wake, only_a_sleeper_is_rung) {
     pair_close(&p);
 }
 
+Test(ring_wake, who_never_sleeps_is_never_rung) {
+    pair p;
+    pair_open(&p, 8, 0);
+    vmsig_ring_in_sleepless(&p.in);
+    cr_assert_eq(vmsig_ring_out_peer(&p.out, p.reader_fd), 0);
+    cr_assert_eq(pair_put(&p, 0, 0), 0);
+    p.in.reader->nap = 7; /* what it says of sleep counts for nothing */
+    cr_expect_eq(vmsig_ring_flush(&p.out), 0);
+    cr_expect_eq(p.out.unflushed, 0);
+    pair_expect(&p, 0, 0);
+    pair_close(&p);
+}
+
 Test(ring_wake, nobody_sleeps_over_an_event) {
     pair p;
     pair_open(&p, 8, 0);

@@ -4,6 +4,7 @@
 #   make check      all tests, short forms of long runs     make bench      latency and throughput
 #   make bench-peers   the same beside others: ck_ring, boost, iceoryx, ZeroMQ, nng, NATS
 #   make chaos      random kills: KILLS=100000 SEED=1 MINUTES=30; every event is accounted for; goes on where it was
+#   make faults     system calls that fail, one at a time, in every program (hours)
 #   make step       each instruction of what must survive one (minutes)
 #   make linux-guest  a kernel and a shell from Debian's packages, for docs/examples/qemu-linux.yaml
 #   make install    PREFIX=/usr/local DESTDIR=              make clean
@@ -75,7 +76,7 @@ check: packages-check
 	@$(if $(findstring qemu,$(or $(ONLY),qemu)),$(MAKE) --no-print-directory linux-guest || true)
 	@sh tests/run.sh $(BUILD) $(ONLY)
 
-tests: $(TESTS) $(PROGS) $(PLUGINS) $(GUEST)
+tests: $(TESTS) $(PROGS) $(PLUGINS) $(GUEST) $(BUILD)/nomem.so
 
 bench: packages
 	@$(MAKE) $(JOBS) --no-print-directory all
@@ -108,6 +109,11 @@ step: packages-check
 chaos: packages-check
 	@$(MAKE) --no-print-directory all $(BUILD)/tests/chaos/prog_pulse $(BUILD)/tests/chaos/prog_chaos
 	@sh tests/chaos/series.sh $(BUILD) $(or $(KILLS),1000) $(or $(SEED),1) $(or $(MINUTES),0)
+
+# FAULTS="--program vmsig-gateway" and the like: see the script
+faults: packages-check
+	@$(MAKE) --no-print-directory all $(BUILD)/tests/chaos/prog_pulse $(BUILD)/tests/chaos/prog_chaos $(BUILD)/nomem.so
+	@python3 -B tests/faults/faults.py $(BUILD) $(FAULTS)
 
 # ---- building ----------------------------------------------------------------------------------------
 # -MD, not -MMD: the generated headers, which are included as the system's, count too.
@@ -178,6 +184,9 @@ $(BUILD)/plugins/%.so: docs/examples/plugins/%.c
 $(BUILD)/tests/%: tests/%.c $(BUILD)/lib/libsupervisor.a $(BUILD)/lib/libvmsig.a
 	@mkdir -p $(@D)
 	$(call say,CC,$@)$(CC) $(CPPFLAGS) -DTEST_BUILD='"$(abspath $(BUILD))"' $(CFLAGS) -MD -MP $(LDFLAGS) -o $@ $< $(filter %.a,$^) $(LIBS) -lcriterion -lpthread
+
+$(BUILD)/nomem.so: tests/faults/nomem.c
+	$(call say,CC,$@)$(CC) $(CPPFLAGS) $(CFLAGS) -MD -MP -shared $(LDFLAGS) -o $@ $<
 
 # The guest that tests boot. QEMU's multiboot loader takes ELF for 32 bits.
 GUEST_CFLAGS := -std=c11 -O1 $(WARN) -ffreestanding -fno-pic -fno-pie -mno-red-zone -mgeneral-regs-only \

@@ -32,6 +32,7 @@ python3-protobuf a control in Python
 protobuf-compiler the schema for it
 mandoc the man pages are checked
 qemu-system-x86 real VMs
+strace system calls that fail
 END
         ;;
     bench-peers) cat <<'END'

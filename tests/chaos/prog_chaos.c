@@ -1,5 +1,5 @@
 /* Kills processes of a loaded topology at random and accounts for every event and every command.
- *   prog_chaos BUILD [--kills N] [--seed S] [--minutes M] [--gap MS] [--bench N]
+ *   prog_chaos BUILD [--kills N] [--seed S] [--minutes M] [--gap MS] [--bench N] [--changes]
  *
  *   pulse x 8 ──► context ──► gateway ──► this program: the control (account.h)
  *                 host stub ◄── commands ──┘            and the killer
@@ -7,6 +7,8 @@
  * Victims come from the seed: a sensor, the context, the gateway, the host, the supervisor, up to three at once, also
  * while they start. In the end the sensors fall silent, everything drains, /proc is looked at for what is left over.
  * The last line: N kills: 0 lost, 0 duplicated, 0 reordered, 0 leaked; exit code 1 when one of them is not 0.
+ * --changes: first, actors are restarted and the topology is reloaded on demand. A topology that ends by itself before it
+ * is all there, with a word, a status and nothing left over, is exit code 3.
  * --bench N: N kills of each role, one at a time; prints how long it takes to the first event of the successor.
  */
 #include <errno.h>
@@ -47,6 +49,8 @@ typedef struct chaos {
     const char *build;
     uint64_t kills, done, seed, dice, until_ns, gap_ns;
     unsigned bench;
+    bool complete; /* it was all there once */
+    bool changes;  /* restarts and a reload on demand */
     char folder[64], socket[128];
     pid_t keeper;
     vmsig_client *client;
@@ -278,6 +282,59 @@ static void command_due(chaos *c, uint64_t now) {
     }
 }
 
+static void remove_folder(const chaos *c) {
+    char path[256];
+    for (uint32_t i = FIRST; i < FIRST + SENSORS; i++) {
+        snprintf(path, sizeof path, "%s/page.%u", c->folder, i);
+        unlink(path);
+    }
+    static const char *const rest[] = {"chaos.yaml", "err", "vmsig"};
+    for (size_t i = 0; i < sizeof rest / sizeof rest[0]; i++) {
+        path_of(c, path, sizeof path, rest[i]);
+        remove(path);
+    }
+    rmdir(c->folder);
+}
+
+static bool left_over(chaos *c) {
+    int left = procs_naming(c->folder);
+    if (left > 0) {
+        c->leaked += (uint64_t)left;
+        anomaly(&c->acc, "%d processes outlive the topology", left);
+    }
+    char path[256];
+    path_of(c, path, sizeof path, "vmsig/chaos");
+    if (access(path, F_OK) == 0) {
+        c->leaked++;
+        anomaly(&c->acc, "the run directory is left behind");
+    }
+    return c->leaked > 0;
+}
+
+/* What it said goes on to who asked for it. */
+static _Noreturn void refused(chaos *c) {
+    char path[256], line[512];
+    path_of(c, path, sizeof path, "err");
+    FILE *f = fopen(path, "re");
+    while (f != NULL && fgets(line, sizeof line, f) != NULL)
+        fputs(line, stderr);
+    if (f != NULL)
+        fclose(f);
+    remove_folder(c);
+    exit(3);
+}
+
+static void look_at_keeper(chaos *c) {
+    int status;
+    if (waitpid(c->keeper, &status, WNOHANG) != c->keeper)
+        return;
+    c->keeper = 0;
+    errno = 0;
+    if (c->changes && !c->complete && WIFEXITED(status) && WEXITSTATUS(status) != 0 && !left_over(c))
+        refused(c);
+    die(c, "the topology ended by itself");
+}
+
 /* One round of the control: at most ms. */
 static void step(chaos *c, int ms, bool commands) {
     if (vmsig_client_step(c->client, ms) < 0 && errno != EAGAIN)
@@ -286,12 +343,7 @@ static void step(chaos *c, int ms, bool commands) {
         look_at_ram(c, &c->rams[i]);
     if (commands)
         command_due(c, now_ns());
-    int status;
-    if (waitpid(c->keeper, &status, WNOHANG) == c->keeper) {
-        c->keeper = 0;
-        errno = 0;
-        die(c, "the topology ended by itself");
-    }
+    look_at_keeper(c);
 }
 
 /* ---- who is there ---------------------------------------------------------------------------------------- */
@@ -342,6 +394,7 @@ static void connect_control(chaos *c) {
     char err[256] = "";
     for (uint64_t end = now_ns() + PATIENCE_NS; c->client == NULL; poll(NULL, 0, 10)) {
         c->client = vmsig_client_open(c->socket, &cfg, 2000, err, sizeof err);
+        look_at_keeper(c);
         if (c->client == NULL && now_ns() > end)
             die(c, err);
     }
@@ -391,6 +444,36 @@ static void progress(const chaos *c, uint64_t since) {
            (unsigned long long)c->acc.events, (unsigned long long)c->acc.commands_n, (unsigned long long)c->acc.lost,
            (unsigned long long)c->acc.duplicated, (unsigned long long)c->acc.reordered);
     fflush(stdout);
+}
+
+/* A command of the person's: it must end, whatever it says; the control goes on meanwhile. */
+static void ask(chaos *c, const char *what, const char *whom) {
+    char vmsig[PATH_MAX];
+    snprintf(vmsig, sizeof vmsig, "%s/bin/vmsig", c->build);
+    pid_t pid = fork();
+    if (pid == 0) {
+        int null = open("/dev/null", O_RDWR);
+        dup2(null, 1);
+        dup2(null, 2);
+        execl(vmsig, vmsig, what, "--name", "chaos", whom, (char *)NULL);
+        _exit(127);
+    }
+    for (uint64_t end = now_ns() + PATIENCE_NS / 2; pid > 0 && waitpid(pid, NULL, WNOHANG) == 0;) {
+        if (now_ns() > end) {
+            kill(pid, SIGKILL);
+            die(c, "a command of the person's does not end");
+        }
+        step(c, 2, true);
+    }
+}
+
+static void change(chaos *c) {
+    ask(c, "restart", "plain");
+    ask(c, "restart", "ctx");
+    ask(c, "restart", "gate");
+    ask(c, "reload", NULL);
+    ask(c, "status", NULL);
+    settle(c);
 }
 
 static void rampage(chaos *c) {
@@ -484,17 +567,7 @@ static void stop(chaos *c) {
         c->leaked++;
         anomaly(&c->acc, "the keeper ended with status %x", (unsigned)status);
     }
-    int left = procs_naming(c->folder);
-    if (left > 0) {
-        c->leaked += (uint64_t)left;
-        anomaly(&c->acc, "%d processes outlive the topology", left);
-    }
-    char path[256];
-    path_of(c, path, sizeof path, "vmsig/chaos");
-    if (access(path, F_OK) == 0) {
-        c->leaked++;
-        anomaly(&c->acc, "the run directory is left behind");
-    }
+    left_over(c);
 }
 
 static void report(const chaos *c) {
@@ -515,20 +588,6 @@ static void report(const chaos *c) {
     printf("%llu kills: %llu lost, %llu duplicated, %llu reordered, %llu leaked\n", (unsigned long long)c->done,
            (unsigned long long)a->lost, (unsigned long long)a->duplicated, (unsigned long long)a->reordered,
            (unsigned long long)c->leaked);
-}
-
-static void remove_folder(const chaos *c) {
-    char path[256];
-    for (uint32_t i = FIRST; i < FIRST + SENSORS; i++) {
-        snprintf(path, sizeof path, "%s/page.%u", c->folder, i);
-        unlink(path);
-    }
-    static const char *const rest[] = {"chaos.yaml", "err", "vmsig"};
-    for (size_t i = 0; i < sizeof rest / sizeof rest[0]; i++) {
-        path_of(c, path, sizeof path, rest[i]);
-        remove(path);
-    }
-    rmdir(c->folder);
 }
 
 /* ---- SIGKILL to the first event of the successor --------------------------------------------------------- */
@@ -586,10 +645,13 @@ static void bench(chaos *c) {
 /* ---- main ------------------------------------------------------------------------------------------------ */
 
 static bool parse(chaos *c, int argc, char **argv) {
-    static const struct option known[] = {
-        {"kills", required_argument, NULL, 'k'},   {"seed", required_argument, NULL, 's'},
-        {"minutes", required_argument, NULL, 'm'}, {"gap", required_argument, NULL, 'g'},
-        {"bench", required_argument, NULL, 'b'},   {NULL, 0, NULL, 0}};
+    static const struct option known[] = {{"kills", required_argument, NULL, 'k'},
+                                          {"seed", required_argument, NULL, 's'},
+                                          {"minutes", required_argument, NULL, 'm'},
+                                          {"gap", required_argument, NULL, 'g'},
+                                          {"bench", required_argument, NULL, 'b'},
+                                          {"changes", no_argument, NULL, 'c'},
+                                          {NULL, 0, NULL, 0}};
     for (int o; (o = getopt_long(argc, argv, "", known, NULL)) != -1;) {
         uint64_t n = optarg ? strtoull(optarg, NULL, 10) : 0;
         if (o == 'k')
@@ -602,6 +664,8 @@ static bool parse(chaos *c, int argc, char **argv) {
             c->gap_ns = n * MS;
         else if (o == 'b')
             c->bench = (unsigned)n;
+        else if (o == 'c')
+            c->changes = true;
         else
             return false;
     }
@@ -614,7 +678,8 @@ static bool parse(chaos *c, int argc, char **argv) {
 int main(int argc, char **argv) {
     static chaos c = {.kills = 1000, .seed = 1, .gap_ns = 25 * MS, .wait = ROLES};
     if (!parse(&c, argc, argv)) {
-        fprintf(stderr, "usage: prog_chaos BUILD [--kills N] [--seed S] [--minutes M] [--gap MS] [--bench N]\n");
+        fprintf(stderr,
+                "usage: prog_chaos BUILD [--kills N] [--seed S] [--minutes M] [--gap MS] [--bench N] [--changes]\n");
         return 64;
     }
     snprintf(c.folder, sizeof c.folder, "/tmp/vmsig-chaos-XXXXXX");
@@ -626,6 +691,9 @@ int main(int argc, char **argv) {
     start(&c);
     connect_control(&c);
     settle(&c);
+    c.complete = true;
+    if (c.changes)
+        change(&c);
     fds_of(c.keeper, &c.before[0]);
     fds_of(supervisor_of(&c), &c.before[1]);
     if (c.bench)

@@ -32,14 +32,9 @@ typedef struct person {
 typedef struct scene {
     world w;
     person who[PEOPLE];
-    bool playing;     /* the operation began */
-    bool begun;       /* the operation's command was sent, or what it changes is changed */
+    uint32_t playing; /* the operation began */
+    uint32_t begun;   /* the operation's command was sent, or what it changes is changed */
     uint64_t granted; /* the highest token that anybody was told */
-    int answered;     /* of w.sent, by the host */
-    struct {
-        uint64_t corr;
-    } results[64];
-    uint64_t results_n;
     vmsig_fence_page fences;
 } scene;
 
@@ -110,8 +105,8 @@ static void send_one(person *p, uint32_t corr) {
 static void command(person *p, vmsig_event cmd) {
     cmd.corr = p->sent + 1;
     p->cmd[cmd.corr] = cmd;
-    p->scene->begun = p->scene->playing;
     vmsig_store32_release(&p->sent, (uint32_t)cmd.corr);
+    vmsig_store32_release(&p->scene->begun, p->scene->playing);
     send_one(p, (uint32_t)cmd.corr);
 }
 
@@ -125,17 +120,23 @@ static void key(person *p, uint64_t token) {
 
 /* ---- the host: it does what the fence allows, and answers all ---------------------------------------------------- */
 
+/* Visible by its last store, as in a ring. */
+static int publish(void *ud, const vmsig_event *cmd) {
+    world *w = ud;
+    w->sent[w->sent_n] = *cmd;
+    __atomic_store_n(&w->sent_n, w->sent_n + 1, __ATOMIC_RELEASE);
+    return 0;
+}
+
 static void answer_commands(scene *s) {
-    for (; s->answered < s->w.sent_n; s->answered++)
-        s->results[s->results_n++].corr = s->w.sent[s->answered].corr;
     uint64_t position = 0, seq = 0;
     vmsig_gate_accepted(s->w.gate, 5, &position, &seq);
-    for (; position < s->results_n; position++) {
+    for (; position < (uint64_t)s->w.sent_n; position++) {
         vmsig_event ev = {.kind = VMSIG_EV_RESULT,
                           .source = VMSIG_SRC_VMHOST,
                           .merged = 1,
                           .epoch = 7,
-                          .corr = s->results[position].corr,
+                          .corr = s->w.sent[position].corr,
                           .seq = position + 1,
                           .inln_len = sizeof(vmsig_result)};
         vmsig_gate_take(s->w.gate, 5, position + 1, &ev);
@@ -174,13 +175,13 @@ static void do_preempt(scene *s) {
 }
 
 static void do_expire(scene *s) {
-    s->w.now += 2 * TTL_MS * 1000000ull;
-    s->begun = true;
+    vmsig_store64_release(&s->w.now, s->w.now + 2 * TTL_MS * 1000000ull);
+    vmsig_store32_release(&s->begun, 1);
 }
 
 static void do_narrow(scene *s) {
-    s->who[0].caps = VMSIG_CAP_OBSERVE;
-    s->begun = true;
+    vmsig_store32_release(&s->who[0].caps, VMSIG_CAP_OBSERVE);
+    vmsig_store32_release(&s->begun, 1);
     grant_to(s, &s->who[0]);
 }
 
@@ -252,7 +253,7 @@ static bool all_answered(const scene *s) {
 
 static void operate(void *ud) {
     scene *s = ud;
-    s->playing = true;
+    s->playing = 1;
     now_playing->op(s);
     turns(s);
 }
@@ -313,6 +314,7 @@ static void open_scene(scene *s) {
     world *like = world_new_sized(BYTES);
     s->w = *like;
     s->w.env.ud = &s->w;
+    s->w.env.command = publish;
     s->w.mem = shared(BYTES);
     s->w.fences = &s->fences;
     world_free(like);

@@ -88,12 +88,17 @@ static int decide(const bench_program *p, wishes *w, bench_options *o) {
     if (w->rounds == 0 || w->scale == 0)
         return vmsig_cli_fail(VMSIG_EXIT_USAGE, "bench", "--rounds and --scale are at least 1");
     for (int i = 0; i < w->n; i++)
-        if (find(p, w->words[i]) < 0)
+        if (find(p, w->words[i]) < 0 && !(w->n == 1 && p->other != NULL && p->other(w->words[i])))
             return vmsig_cli_fail(VMSIG_EXIT_USAGE, "bench", "there is no bench \"%s\"; see --help", w->words[i]);
     o->rounds = (unsigned)(w->quick ? 3 : w->rounds);
     o->scale = (unsigned)(w->quick ? 10 : w->scale);
     o->progress = isatty(STDERR_FILENO);
     return VMSIG_EXIT_OK;
+}
+
+static int finish(const wishes *w, const bench_options *o) {
+    int code = w->plot != NULL ? draw(o, w->plot) : VMSIG_EXIT_OK;
+    return vmsig_cli_flush() ? code : VMSIG_EXIT_FAILURE;
 }
 
 int bench_run(const bench_program *p, int argc, char **argv, bench_book *book) {
@@ -117,6 +122,10 @@ int bench_run(const bench_program *p, int argc, char **argv, bench_book *book) {
         return code;
 
     bench_clock_init();
+    if (w.n == 1 && find(p, w.words[0]) < 0) {
+        code = p->run_other(&o, w.words[0]);
+        return code != VMSIG_EXIT_OK ? code : finish(&w, &o);
+    }
     bench_pin(o.cpu[0]);
     for (size_t i = 0; i < p->families_n; i++) {
         bool named = w.n == 0;
@@ -128,6 +137,5 @@ int bench_run(const bench_program *p, int argc, char **argv, bench_book *book) {
         run_family(&o, &p->families[i]);
     }
     alarm(0);
-    code = w.plot != NULL ? draw(&o, w.plot) : VMSIG_EXIT_OK;
-    return vmsig_cli_flush() ? code : VMSIG_EXIT_FAILURE;
+    return finish(&w, &o);
 }

@@ -24,6 +24,10 @@ typedef struct bench_program {
     const char *help;
     const bench_family *families; /* the words that it takes; without one, all of them */
     size_t families_n;
+    /* Words that are no family, of which one is taken and nothing else measured: NULL, or whether it is one, and what is
+     * done with it: an exit code. */
+    bool (*other)(const char *word);
+    int (*run_other)(const bench_options *o, const char *word);
     const char *text_option; /* one of its own, or NULL */
     const char **text;       /* its value */
 } bench_program;

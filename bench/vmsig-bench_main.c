@@ -3,12 +3,15 @@
 #include <string.h>
 
 #include "bench/chain.h"
+#include "bench/live.h"
 #include "bench/pair.h"
 #include "bench/run.h"
 
 static const char help[] =
     "vmsig bench [options] [family ...]\n"
+    "vmsig bench [options] TOPOLOGY.yaml\n"
     "Measures latency and throughput on this machine. Without a name: every family.\n"
+    "With a topology that runs: its own events, for as many seconds as --rounds says.\n"
     "  hop           one hop between two processors that spin: ping-pong, on a schedule\n"
     "  wake          one hop to who sleeps: on one processor, and to the other\n"
     "  throughput    one hop: as many events as go through\n"
@@ -44,8 +47,11 @@ int main(int argc, char **argv) {
     int code;
     if (argc == 3 && run_actor(argv[1], argv[2], &code))
         return code;
-    const bench_program program = {
-        .help = help, .families = families, .families_n = sizeof families / sizeof *families};
+    const bench_program program = {.help = help,
+                                   .families = families,
+                                   .families_n = sizeof families / sizeof *families,
+                                   .other = bench_live_named,
+                                   .run_other = bench_live};
     bench_book book = {0};
     code = bench_run(&program, argc, argv, &book);
     free(book.results);

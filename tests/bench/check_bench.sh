@@ -76,6 +76,47 @@ say bench-seam
 timeout 100 "$bench" ctx --rounds 1 --scale 1 >"$out" 2>&1 && grep -q '^  pass-through  *[0-9.]* ns ' "$out"
 say bench-text
 
+# a topology that runs, looked at from the outside
+dir=$(mktemp -d)
+cat >"$dir/look.yaml" <<'END'
+endpoints:
+  - {name: lab, id: 0, host: stub, stub: {memory: 4M, hz: 0}}
+actors:
+  - {name: ctx, kind: context}
+  - {name: gate, kind: gateway, socket: control.sock}
+  - {name: beat, kind: sensor, exec: vmsig-sensor-tick, endpoint: lab, source: 8, args: [--hz, "200"]}
+END
+export XDG_RUNTIME_DIR="$dir"
+"$1/bin/vmsig" up "$dir/look.yaml" --no-tap >"$dir/up.log" 2>&1 &
+up=$!
+tries=0
+until "$1/bin/vmsig" status --name look 2>/dev/null | grep -q 'look.*running' || [ $tries = 100 ]; do
+    sleep 0.1
+    tries=$((tries + 1))
+done
+before=$("$1/bin/vmsig" status --name look --json | tr ',' '\n' | grep -c '"incarnation": *1')
+timeout 60 "$bench" "$dir/look.yaml" --rounds 2 --json >"$out" 2>&1
+judge bench-live '
+[name] = [c for c in rows if c.startswith("lab, ") and c.endswith(": to a control")]
+assert rows[name]["family"] == "live" and rows[name]["p50"] > 0, rows
+assert rows[name.replace("to a control", "events")]["value"] > 20, rows
+assert rows["link beat to ctx"]["value"] > 20 and rows["link ctx to gate"]["value"] > 20, rows
+assert "ctx: processor time" in rows, rows
+'
+after=$("$1/bin/vmsig" status --name look --json | tr ',' '\n' | grep -c '"incarnation": *1')
+[ "$before" = "$after" ]
+say bench-live-disturbs-nothing
+kill -TERM $up
+wait $up
+timeout 20 "$bench" "$dir/look.yaml" >"$out" 2>&1
+[ $? = 1 ] && grep -q 'vmsig up' "$out"
+say bench-live-needs-it-running
+echo 'endpoints: 7' >"$dir/wrong.yaml"
+timeout 20 "$bench" "$dir/wrong.yaml" >"$out" 2>&1
+[ $? = 2 ] && grep -q 'wrong.yaml:1:' "$out"
+say bench-live-wrong-file
+rm -rf "$dir"
+
 refused() { # NAME ARGS...: exit status 64 and one sentence
     name=$1
     shift

@@ -240,7 +240,8 @@ $(BUILD)/armed/prog_armed: tests/armed/prog_armed.c $(BUILD)/armed/sensor.a $(BU
 
 # ---- fuzzing: ten seconds each in `make check`, FUZZ_TIME here ------------------------------------------
 FUZZERS  := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
-FUZZ_SRC := $(wildcard schema/*.c supervisor/topology*.c supervisor/client/run_dir.c actors/memctx/memctx.c)
+FUZZ_SRC := $(wildcard schema/*.c supervisor/topology*.c supervisor/client/run_dir.c actors/memctx/memctx.c \
+              actors/sensors/rfb.c)
 FUZZ_SAN := -fsanitize=address,undefined -fno-sanitize-recover=undefined
 FUZZ_OBJ := $(FUZZ_SRC:%.c=$(BUILD)/fuzz/obj/%.o) $(GEN:$(BUILD)/gen/%.c=$(BUILD)/fuzz/obj/gen/%.o)
 

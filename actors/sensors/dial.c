@@ -4,9 +4,12 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 #include "actors/runtime/actor.h"
+
+#define SECOND 1000000000u
 
 int vmsig_dial_parse(vmsig_dial *d, const char *where) {
     size_t n = strlen(where);
@@ -40,4 +43,14 @@ int vmsig_dial_connect(const vmsig_dial *d) {
     int rc = -errno;
     close(fd);
     return rc;
+}
+
+void vmsig_dial_arm(int timer, uint64_t ns) {
+    const struct itimerspec t = {.it_value = {.tv_sec = (time_t)(ns / SECOND), .tv_nsec = (long)(ns % SECOND)}};
+    timerfd_settime(timer, 0, &t, NULL);
+}
+
+bool vmsig_dial_due(int timer) {
+    uint64_t expired;
+    return read(timer, &expired, sizeof expired) == (ssize_t)sizeof expired;
 }

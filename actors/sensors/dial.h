@@ -2,6 +2,7 @@
 #ifndef VMSIG_DIAL_H
 #define VMSIG_DIAL_H
 
+#include <stdbool.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -20,5 +21,10 @@ int vmsig_dial_own(vmsig_dial *d, vmsig_actor *actor, const char *what);
 
 /* A non-blocking stream, the caller's, or -errno: nobody listens there, yet. */
 int vmsig_dial_connect(const vmsig_dial *d);
+
+/* Arms a timerfd, once; 0 = never. */
+void vmsig_dial_arm(int timer, uint64_t ns);
+/* Takes what a timerfd says: whether it is due. */
+bool vmsig_dial_due(int timer);
 
 #endif

@@ -27,23 +27,18 @@ typedef struct serial {
     int sock, timer;
 } serial;
 
-static void arm(serial *s, long ns) {
-    const struct itimerspec t = {.it_value = {.tv_nsec = ns}};
-    timerfd_settime(s->timer, 0, &t, NULL);
-}
-
 static void on_text(vmsig_actor *a, void *ud) {
     serial *s = ud;
     ssize_t n = vmsig_lines_read(&s->lines, s->sock);
     if (n > 0)
-        arm(s, s->lines.len > 0 ? PROMPT_NS : 0);
+        vmsig_dial_arm(s->timer, s->lines.len > 0 ? PROMPT_NS : 0);
     if (n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR)))
         return;
     vmsig_lines_end(&s->lines); /* QEMU has ended */
     vmsig_actor_unwatch(a, s->sock);
     close(s->sock);
     s->sock = -1;
-    arm(s, RETRY_NS);
+    vmsig_dial_arm(s->timer, RETRY_NS);
 }
 
 static void attach(serial *s) {
@@ -53,14 +48,13 @@ static void attach(serial *s) {
     if (s->sock >= 0)
         close(s->sock);
     s->sock = -1;
-    arm(s, RETRY_NS);
+    vmsig_dial_arm(s->timer, RETRY_NS);
 }
 
 static void on_timer(vmsig_actor *a, void *ud) {
     serial *s = ud;
-    uint64_t expired;
     (void)a;
-    if (read(s->timer, &expired, sizeof expired) < 0)
+    if (!vmsig_dial_due(s->timer))
         return;
     if (s->sock < 0)
         attach(s);

@@ -1,11 +1,12 @@
 """A Linux guest under TCG (docs/examples/qemu-linux.yaml), driven by the example control type-and-see: it boots, gets
-keys through evdev, and is read by virtual address, its addresses being random and its page tables of five levels."""
+keys through evdev, and is read by virtual address, its addresses being random and its page tables of five levels. Its
+screen is followed."""
 import os
 import re
 import shutil
 import subprocess
 
-from lab import Lab, expect, main
+from lab import Lab, expect, main, screen_changes
 
 SESSION_S = 480  # two boots and all between them take half a minute on a quiet machine
 EXAMPLE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../docs/examples/qemu-linux.yaml")
@@ -40,6 +41,7 @@ def check_a_linux_guest_is_typed_to_read_written_and_reset(build):
     lab = Lab(build)
     with lab:
         lab.up(topology(lab))
+        lab.tap("--source", "11")
         said = session(lab)
         seen = reads(said)
         expect(len(seen) == 2, said)
@@ -49,6 +51,8 @@ def check_a_linux_guest_is_typed_to_read_written_and_reset(build):
         if seen[0] == seen[1]:  # one of some 500 places: it happens
             seen += reads(session(lab))
         expect(len(set(seen)) > 1, f"the kernel lies at the same place in each boot: {seen}")
+        screen = screen_changes(lab, 11)
+        expect({(w, h) for w, h, _, _ in screen} >= {(720, 400)} and len(screen) > 20, "what is typed is on the screen")
         lab.end()
 
 

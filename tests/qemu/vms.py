@@ -4,7 +4,7 @@ import os
 import shutil
 import signal
 
-from lab import Lab, alive, expect, main, until
+from lab import Lab, alive, expect, main, screen_changes, until
 
 MAILBOX = 0x300000
 CR3, KEYS, COMMAND, ARGUMENT, ECHO_IN, ECHO_OUT = (MAILBOX + 8 * i for i in (2, 4, 7, 8, 10, 11))
@@ -241,6 +241,26 @@ def check_the_console_line_by_line(build):
         booted(lab, epoch=old)
         usable(lab, "vm", 0, 0x6002)
         says(lab, 0xfedcba0987654321)
+        qemu_of(lab, "vm")
+        lab.end()
+
+
+def check_the_screen_is_followed_into_the_next_qemu(build):
+    lab, _ = start(build)
+    anew = lambda: [c for c in screen_changes(lab, 11) if c[2] & 1]
+    with lab:
+        lab.up(topology("vm", more=", display: vnc") +
+               "  - {name: screen, kind: sensor, exec: vmsig-sensor-display, endpoint: vm, source: 11}\n")
+        lab.tap()
+        booted(lab)
+        until("the firmware writes on it", lambda: len(screen_changes(lab, 11)) > 1 and anew())
+        old, pid = epoch_of(lab), lab.actor("screen")["pid"]
+        os.kill(qemu_of(lab, "vm"), signal.SIGKILL)
+        booted(lab, epoch=old)
+        until("the next one's screen", lambda: len(anew()) > 1)
+        for width, height, _, rects in screen_changes(lab, 11):
+            expect(all(x + w <= width and y + h <= height for x, y, w, h in rects), f"{width} x {height}: {rects}")
+        expect(lab.actor("screen")["pid"] == pid, "the sensor was restarted")
         qemu_of(lab, "vm")
         lab.end()
 

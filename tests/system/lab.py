@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
@@ -180,6 +181,17 @@ class Lab:
         left = [os.path.join(folder, f) for folder, _, files in os.walk(self.run) for f in files]
         expect(not left, f"left behind: {left}")
         expect(not os.path.exists(os.path.join(self.run, "vmsig", self.name)), "the run directory is left behind")
+
+
+def screen_changes(lab, source, label="tap"):
+    """What vmsig-sensor-display said (vmsig_display.h): of each event width, height, flags and rectangles."""
+    out = []
+    for e in lab.events(label):
+        if e["source_number"] == source and e["kind_number"] == 66:
+            raw = bytes.fromhex(e["body"]["hex"])
+            width, height, n, flags = struct.unpack_from("=HHHH", raw)
+            out.append((width, height, flags, [struct.unpack_from("=HHHH", raw, 8 + 8 * i) for i in range(n)]))
+    return out
 
 
 def main():

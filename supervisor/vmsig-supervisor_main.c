@@ -133,6 +133,8 @@ static int shelve_start(vmsig_sup *s) {
     int rc = vmsig_sup_shelve_topology(s, s->topo);
     if (rc == 0)
         vmsig_sup_shelve_sockets(s);
+    else
+        vmsig_sup_say("the topology cannot be kept for a successor: %s", strerror(-rc));
     return rc;
 }
 

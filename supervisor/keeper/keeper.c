@@ -585,8 +585,10 @@ static int prepare_fds(void) {
 
 int vmsig_keeper_main(char *const supervisor_argv[]) {
     keeper *k = calloc(1, sizeof *k);
-    if (k == NULL)
+    if (k == NULL) {
+        say("cannot prepare: %s", strerror(ENOMEM));
         return 1;
+    }
     vmsig_program_open(&k->program, supervisor_argv);
     k->next.fd = -1;
     k->sock = k->supervisor_pidfd = -1;

@@ -18,7 +18,8 @@ typedef struct test_actor {
     vmsig_timer *timer, *report;
     const char *log;
     int exit_at_start, exit_later, emit_hz; /* -1, 0: not */
-    bool hang, deaf, spawn_child, spin, lock;
+    int burst;                              /* events at the start, and where the ring began and ends */
+    bool hang, deaf, spawn_child, spin, lock, gate;
     uint64_t next[64], taken; /* by link */
 } test_actor;
 
@@ -102,6 +103,18 @@ static int on_boot(void *self, vmsig_rt *rt) {
     return 0;
 }
 
+static void burst(test_actor *t) {
+    unsigned n;
+    vmsig_link *const *links = vmsig_rt_links(t->rt, &n);
+    for (int i = 0; i < t->burst; i++)
+        emit(t);
+    for (unsigned i = 0; t->burst > 0 && i < n; i++)
+        if (links[i]->output) {
+            note(t, "base", links[i]->old.tail);
+            note(t, "burst", links[i]->out.tail);
+        }
+}
+
 static int on_start(void *self) {
     test_actor *t = self;
     uint64_t now = vmsig_now_ns();
@@ -127,6 +140,7 @@ static int on_start(void *self) {
     vmsig_timer_set(t->report, now + 20000000u, 20000000u);
     if (vmsig_rt_own_epoch(t->rt))
         vmsig_epoch_advance(vmsig_rt_own_epoch(t->rt));
+    burst(t);
     note(t, "start", 0);
     return 0;
 }
@@ -157,6 +171,14 @@ static void on_unlink(void *self, vmsig_link *link) {
         note(self, "unlink", link->in.cursor);
 }
 
+/* Before anything is said to the supervisor: until there is a file LOG.gate. */
+static void wait_at_gate(const char *log) {
+    char path[300];
+    snprintf(path, sizeof path, "%s.gate", log);
+    while (access(path, F_OK) != 0)
+        usleep(1000);
+}
+
 static int number(const char *arg, const char *name, int *out) {
     size_t n = strlen(name);
     if (strncmp(arg, name, n) != 0 || arg[n] != '=')
@@ -184,7 +206,11 @@ int main(int argc, char **argv) {
         number(argv[i], "--exit-at-start", &t.exit_at_start);
         number(argv[i], "--exit-later", &t.exit_later);
         number(argv[i], "--emit", &t.emit_hz);
+        number(argv[i], "--burst", &t.burst);
+        t.gate = t.gate || strcmp(argv[i], "--gate") == 0;
     }
+    if (t.gate && t.log)
+        wait_at_gate(t.log);
     if (t.deaf)
         signal(SIGTERM, SIG_IGN);
     return vmsig_rt_main(&ops, &t);

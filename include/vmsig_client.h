@@ -1,6 +1,9 @@
-/* vmsig_client.h: a control in another process, over the gateway's socket.
+/* vmsig_client.h: a control in another process, over the gateway's socket, or over rings of its own.
  *
  *   control ── SOCK_SEQPACKET, protobuf (schema/control.proto), fds by SCM_RIGHTS ── gateway
+ *           ── rings in shared memory, where cfg.rings asks for them and the grant allows it ──
+ *
+ * Both ways give the same: the same callbacks, results and promises. Rings are faster, and take some hundred KiB.
  *
  * The client reconnects by itself and resumes its session: each event is handed over once, in order; what fell out of
  * the gateway's replay window comes as one VMSIG_EV_LOST. One thread per client.
@@ -25,6 +28,14 @@ typedef enum vmsig_client_state {
     VMSIG_CLIENT_GONE = 3       /* the gateway is away; reconnecting */
 } vmsig_client_state;
 
+/* How a client with rings waits for events. */
+typedef enum vmsig_client_wait {
+    VMSIG_CLIENT_SOCKET = 0,   /* no rings */
+    VMSIG_CLIENT_BLOCK = 1,    /* it sleeps where nothing is there */
+    VMSIG_CLIENT_ADAPTIVE = 2, /* it looks on for some 20 us before it sleeps, where that pays */
+    VMSIG_CLIENT_SPIN = 3      /* step looks on for all of its timeout, and keeps a processor busy */
+} vmsig_client_wait;
+
 typedef struct vmsig_client_cfg {
     const char *name; /* shown in status and audit; NULL = the program's name */
     vmsig_sub sub;    /* all zero = all that the grant allows */
@@ -32,6 +43,12 @@ typedef struct vmsig_client_cfg {
     void (*on_event)(void *user, const vmsig_event *ev);          /* borrowed event */
     void (*on_memctx)(void *user, const vmsig_event *ev, int fd); /* NULL = takes none; fd borrowed */
     void (*on_state)(void *user, vmsig_client_state state);       /* NULL = not told */
+    /* Rings: vmsig_client_wait; how many slots of 64 bytes for events (a power of two from 64 to 65536; 0 = 4096), and
+     * bytes for their payloads (a power of two from 4096 to 4 MiB; 0 = 256 KiB): a larger payload goes over the socket.
+     * Where there are none to be had, all goes over the socket. */
+    uint32_t rings;
+    uint32_t ring_slots;
+    uint32_t ring_payloads;
 } vmsig_client_cfg;
 
 /* Opens a session. where: a socket's path, or the NAME of a running topology (its first gateway), or NULL for the only
@@ -43,6 +60,10 @@ void vmsig_client_close(vmsig_client *c);
 
 /* What the gateway allowed; valid after open, renewed at each reconnect. */
 const vmsig_grant *vmsig_client_grant(const vmsig_client *c);
+
+/* 1: events and commands go through rings now; 0: over the socket. *why (where not NULL): why, if rings were asked for;
+ * else NULL. Valid until the next step. */
+int vmsig_client_rings(const vmsig_client *c, const char **why);
 
 /* An fd to poll for reading (the same for the client's life), and what to call then. step waits at most timeout_ms for
  * the first event, handles what is there, and returns how many events it delivered, or -1. */

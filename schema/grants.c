@@ -44,6 +44,7 @@ typedef struct entry {
     vmsig_conf_list endpoints, caps; /* the word `all` stands for itself */
     vmsig_conf_mark endpoints_mark, caps_mark;
     uint64_t priority;
+    bool rings;
 } entry;
 
 typedef struct file {
@@ -87,6 +88,11 @@ static const vmsig_conf_key entry_keys[] = {
      .max = UINT32_MAX,
      .fallback = "0",
      .help = "Who has more takes a lease away from who has less."},
+    {.name = "rings",
+     .type = VMSIG_CONF_BOOL,
+     AT(rings),
+     .fallback = "false",
+     .help = "Whether it may have rings in shared memory instead of the socket, for speed (`vmsig_client.h`)."},
 };
 static const vmsig_conf_table entry_table = {.name = "grants",
                                              .help = "One entry for each user who may connect.",
@@ -184,9 +190,11 @@ static int take(const context *c, const entry *e, vmsig_conf_mark at, vmsig_gran
     if (err == 0 && vmsig_grants_find(out, g.principal))
         return vmsig_conf_fail(c->err, c->file, e->user ? e->user_mark : e->uid_mark,
                                "grants: found uid %" PRIu32 " again, expected one entry for each user", g.principal);
-    if (err == 0)
-        out->grant[out->n++] = g;
-    return err;
+    if (err < 0)
+        return err;
+    out->rings[out->n] = e->rings;
+    out->grant[out->n++] = g;
+    return 0;
 }
 
 int vmsig_grants_parse(const char *name, const char *text, size_t len, const char *const names[VMSIG_ENDPOINTS_MAX],
@@ -198,7 +206,8 @@ int vmsig_grants_parse(const char *name, const char *text, size_t len, const cha
         return e;
     context c = {.file = name, .names = names, .err = err};
     out->grant = calloc(f.grants.n + 1, sizeof *out->grant);
-    if (!out->grant) {
+    out->rings = calloc(f.grants.n + 1, sizeof *out->rings);
+    if (!out->grant || !out->rings) {
         vmsig_conf_fail(err, name, (vmsig_conf_mark){0, 0}, "no memory to read it");
         e = -ENOMEM;
     }
@@ -213,6 +222,7 @@ int vmsig_grants_parse(const char *name, const char *text, size_t len, const cha
 
 void vmsig_grants_free(vmsig_grants *g) {
     free(g->grant);
+    free(g->rings);
     *g = (vmsig_grants){0};
 }
 
@@ -221,4 +231,9 @@ const vmsig_grant *vmsig_grants_find(const vmsig_grants *g, uint32_t uid) {
         if (g->grant[i].principal == uid)
             return &g->grant[i];
     return NULL;
+}
+
+bool vmsig_grants_rings(const vmsig_grants *g, uint32_t uid) {
+    const vmsig_grant *of = g->rings ? vmsig_grants_find(g, uid) : NULL;
+    return of && g->rings[of - g->grant];
 }

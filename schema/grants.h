@@ -2,7 +2,7 @@
  *
  *   grants:
  *     - {uid: 1000, endpoints: [tiny], caps: [observe, input, memctx], priority: 10}
- *     - {user: lab, endpoints: all, caps: all, priority: 20}
+ *     - {user: lab, endpoints: all, caps: all, priority: 20, rings: true}
  *
  * Read by `vmsig check` and by the gateway, from the same table.
  */
@@ -15,6 +15,7 @@
 typedef struct vmsig_grants {
     vmsig_grant *grant; /* principal = uid */
     size_t n;
+    bool *rings; /* of each: whether it may have rings of its own; NULL = none may */
 } vmsig_grants;
 
 /* names[i], for i < 64: the endpoint's name or NULL. -EINVAL: one message in *err (unknown endpoint, retired or unknown
@@ -24,6 +25,8 @@ int vmsig_grants_parse(const char *file, const char *text, size_t len, const cha
 void vmsig_grants_free(vmsig_grants *g);
 /* NULL: that uid has none. */
 const vmsig_grant *vmsig_grants_find(const vmsig_grants *g, uint32_t uid);
+/* Whether that uid may have rings of its own. */
+bool vmsig_grants_rings(const vmsig_grants *g, uint32_t uid);
 extern const vmsig_conf_table vmsig_grants_table;
 
 /* "observe, input": into buf, which is returned. And the converse: 0 = no such capability. */

@@ -4,6 +4,7 @@
 
 #include <sys/types.h>
 
+#include "actors/gateway/conn_ring.h"
 #include "actors/gateway/server.h"
 #include "control.pb-c.h"
 #include "schema/codec.h"
@@ -31,6 +32,8 @@ typedef struct vmsig_conn {
     uint64_t sseq;
     bool parked; /* a command that found no room */
     vmsig_event waiting;
+    bool may_rings;
+    vmsig_conn_rings *rings; /* NULL = over the socket alone */
     /* Events that wait to leave as one frame; the frame's head is put before them. */
     size_t used;
     uint8_t out[16 + VMSIG_FRAME_MAX];
@@ -57,12 +60,16 @@ void vmsig_conn_drop(vmsig_conn *c, const char *why);
 /* Sends what waits: 0, -EAGAIN (and it goes on by itself), or the error that ends it. */
 int vmsig_conn_flush(vmsig_conn *c);
 void vmsig_conn_want_out(vmsig_conn *c, bool out);
-/* One message that is not an event. */
-int vmsig_conn_send(vmsig_conn *c, Vmsig__Pb__ToControl__MCase which, void *message);
+/* One message that is not an event, with fds (borrowed). */
+int vmsig_conn_send(vmsig_conn *c, Vmsig__Pb__ToControl__MCase which, void *message, const int *fds, int nfds);
 /* Handles frames that are there. */
 void vmsig_conn_read(vmsig_conn *c);
+/* Hands a command in; takes over its payload. */
+void vmsig_conn_submit(vmsig_conn *c, vmsig_event *ev);
 /* The command that waited, again. */
 void vmsig_conn_retry(vmsig_conn *c);
+/* Some connection's ring has more: it is looked at again after the others. */
+void vmsig_server_soon(vmsig_server *s);
 void vmsig_server_say(vmsig_server *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 #endif

@@ -25,8 +25,9 @@ static vmsig_sub sub_of(const Vmsig__Pb__Sub *pb) {
                        .min_prio = pb->min_prio > UINT8_MAX ? UINT8_MAX : (uint8_t)pb->min_prio};
 }
 
-static int send_welcome(vmsig_conn *c, const vmsig_gate_session *session) {
+static int send_welcome(vmsig_conn *c, const vmsig_gate_session *session, const char *no_rings) {
     const vmsig_server_cfg *cfg = &c->server->cfg;
+    Vmsig__Pb__Rings rings = VMSIG__PB__RINGS__INIT;
     Vmsig__Pb__Grant grant = VMSIG__PB__GRANT__INIT;
     Vmsig__Pb__Welcome w = VMSIG__PB__WELCOME__INIT;
     Vmsig__Pb__Endpoint endpoint[VMSIG_ENDPOINTS_MAX], *list[VMSIG_ENDPOINTS_MAX];
@@ -52,7 +53,15 @@ static int send_welcome(vmsig_conn *c, const vmsig_gate_session *session) {
         list[w.n_endpoints]->name = (char *)(uintptr_t)(cfg->names[i] ? cfg->names[i] : "");
         w.n_endpoints++;
     }
-    return vmsig_conn_send(c, VMSIG__PB__TO_CONTROL__M_WELCOME, &w);
+    w.no_rings = (char *)(uintptr_t)no_rings;
+    if (c->rings) {
+        rings.slots = c->rings->slots;
+        rings.arena = c->rings->arena;
+        rings.commands = VMSIG_PAIR_COMMAND_SLOTS;
+        w.rings = &rings;
+    }
+    return vmsig_conn_send(c, VMSIG__PB__TO_CONTROL__M_WELCOME, &w, c->rings ? c->rings->fd : NULL,
+                           c->rings ? VMSIG_PAIR_FDS : 0);
 }
 
 static void take_hello(vmsig_conn *c, const Vmsig__Pb__Hello *h) {
@@ -81,7 +90,10 @@ static void take_hello(vmsig_conn *c, const Vmsig__Pb__Hello *h) {
     c->control = id;
     c->greet_by_ns = 0;
     c->sseq = session.resumed ? h->resume->sseq : 0;
-    if (send_welcome(c, &session) != 0 || vmsig_gate_set_grant(s->cfg.gate, id, &c->grant) != 0)
+    const char *no_rings = h->rings ? vmsig_conn_rings_new(c, h->rings) : NULL;
+    if (c->dropped)
+        return;
+    if (send_welcome(c, &session, no_rings) != 0 || vmsig_gate_set_grant(s->cfg.gate, id, &c->grant) != 0)
         vmsig_conn_drop(c, "could not be welcomed");
 }
 
@@ -118,8 +130,7 @@ static void park(vmsig_conn *c, vmsig_event *ev) {
     vmsig_loop_modify(c->server->cfg.loop, c->fd, c->want_out ? (uint32_t)EPOLLOUT : 0u);
 }
 
-/* Hands a command in; takes over its payload. */
-static void submit(vmsig_conn *c, vmsig_event *ev) {
+void vmsig_conn_submit(vmsig_conn *c, vmsig_event *ev) {
     if (c->emit && c->emit(c->token, ev) != 0) {
         if (errno == EAGAIN) {
             park(c, ev);
@@ -135,13 +146,21 @@ void vmsig_conn_retry(vmsig_conn *c) {
         return;
     c->parked = false;
     vmsig_event ev = c->waiting;
-    submit(c, &ev);
-    if (!c->parked && !c->dropped)
-        vmsig_loop_modify(c->server->cfg.loop, c->fd, (uint32_t)EPOLLIN | (c->want_out ? (uint32_t)EPOLLOUT : 0u));
+    vmsig_conn_submit(c, &ev);
+    if (c->parked || c->dropped)
+        return;
+    vmsig_loop_modify(c->server->cfg.loop, c->fd, (uint32_t)EPOLLIN | (c->want_out ? (uint32_t)EPOLLOUT : 0u));
+    vmsig_conn_rings_look(c);
 }
 
 static void take_command(vmsig_conn *c, const Vmsig__Pb__Command *m, vmsig_frame *f) {
     vmsig_event ev;
+    if (c->rings && !c->rings->expected) {
+        vmsig_conn_drop(c, "sent a command over the socket that its ring does not speak of");
+        return;
+    }
+    if (c->rings)
+        c->rings->expected = false;
     int err = vmsig_event_from_pb(m->event, &ev);
     if (err) {
         vmsig_conn_drop(c, "sent a command whose body is not its kind's");
@@ -157,7 +176,7 @@ static void take_command(vmsig_conn *c, const Vmsig__Pb__Command *m, vmsig_frame
         return;
     }
     ev.dir = VMSIG_DIR_DOWN;
-    submit(c, &ev);
+    vmsig_conn_submit(c, &ev);
 }
 
 /* ---- frames -------------------------------------------------------------------------------------------- */
@@ -185,6 +204,11 @@ static void take_frame(vmsig_conn *c, const Vmsig__Pb__ToGateway *m, vmsig_frame
         break;
     case VMSIG__PB__TO_GATEWAY__M_ACK: /* the log is trimmed by size, not by what was seen */
         break;
+    case VMSIG__PB__TO_GATEWAY__M_MAPPED:
+        vmsig_conn_rings_mapped(c);
+        break;
+    case VMSIG__PB__TO_GATEWAY__M_BELL: /* for the rings, which are looked at in any case */
+        break;
     default:
         vmsig_conn_drop(c, "sent an empty message");
         break;
@@ -202,14 +226,21 @@ static const char *why_not(int rc) {
     }
 }
 
-void vmsig_conn_read(vmsig_conn *c) {
+static bool is_bell(const vmsig_frame *f) {
+    return f->len == 2 && f->bytes[0] == 0x32 && f->bytes[1] == 0 && f->nfds == 0; /* ToGateway.bell: field 6, empty */
+}
+
+static void read_frames(vmsig_conn *c) {
     vmsig_frame *f = &c->server->frame;
     for (int i = 0; i < FRAMES_PER_TURN && !c->dropped && !c->parked; i++) {
         int rc = vmsig_frame_recv(c->fd, f);
-        if (rc == -EAGAIN)
+        if (rc == -EAGAIN || (rc == 1 && c->rings && is_bell(f))) /* a bell is mostly the last */
             return;
         if (rc <= 0) {
-            vmsig_conn_drop(c, why_not(rc));
+            const char *why = why_not(rc);
+            if (!why)
+                vmsig_conn_rings_drain(c);
+            vmsig_conn_drop(c, why);
             return;
         }
         Vmsig__Pb__ToGateway *m = vmsig_frame_unpack(f, &vmsig__pb__to_gateway__descriptor);
@@ -221,4 +252,9 @@ void vmsig_conn_read(vmsig_conn *c) {
             vmsig__pb__to_gateway__free_unpacked(m, NULL);
         vmsig_frame_close_fds(f);
     }
+}
+
+void vmsig_conn_read(vmsig_conn *c) {
+    read_frames(c);
+    vmsig_conn_rings_look(c);
 }

@@ -50,11 +50,11 @@ int vmsig_conn_flush(vmsig_conn *c) {
     return -EAGAIN;
 }
 
-int vmsig_conn_send(vmsig_conn *c, Vmsig__Pb__ToControl__MCase which, void *message) {
+int vmsig_conn_send(vmsig_conn *c, Vmsig__Pb__ToControl__MCase which, void *message, const int *fds, int nfds) {
     Vmsig__Pb__ToControl m = VMSIG__PB__TO_CONTROL__INIT;
     m.m_case = which;
     m.welcome = message; /* all of the union are pointers */
-    return vmsig_frame_send(c->fd, &m.base, NULL, 0);
+    return vmsig_frame_send(c->fd, &m.base, fds, nfds);
 }
 
 /* ---- one event ----------------------------------------------------------------------------------------- */
@@ -112,7 +112,7 @@ static int append(vmsig_conn *c) {
     return 0;
 }
 
-/* The event alone in its frame, with an fd. */
+/* The event alone in its frame; fd -1: without one. */
 static int send_alone(vmsig_conn *c, int fd) {
     int err = vmsig_conn_flush(c);
     if (err)
@@ -124,11 +124,13 @@ static int send_alone(vmsig_conn *c, int fd) {
     Vmsig__Pb__ToControl m = VMSIG__PB__TO_CONTROL__INIT;
     m.m_case = VMSIG__PB__TO_CONTROL__M_EVENTS;
     m.events = &events;
-    err = vmsig_frame_send(c->fd, &m.base, &fd, 1);
+    err = vmsig_frame_send(c->fd, &m.base, &fd, fd >= 0);
     if (err == -EAGAIN || err == -ENOBUFS) {
         vmsig_conn_want_out(c, true);
         return -EAGAIN;
     }
+    if (c->rings)
+        c->rings->owed = false;
     return err;
 }
 
@@ -190,7 +192,7 @@ static int conn_subscribe(void *ctl, vmsig_sub *out) {
 
 static int conn_deliver(void *ctl, const vmsig_event *ev) {
     vmsig_conn *c = ctl;
-    int err = c->dropped ? -EPIPE : append_plain(c, ev);
+    int err = c->dropped ? -EPIPE : c->rings ? vmsig_conn_rings_put(c, ev) : append_plain(c, ev);
     if (err)
         return answer(c, err < 0 ? err : 0);
     err = encode(c, ev);
@@ -202,7 +204,7 @@ static int conn_deliver(void *ctl, const vmsig_event *ev) {
         return 0;
     }
     if (!err)
-        err = ev->payload_len > VMSIG_FRAME_PAYLOAD_MAX ? send_large(c, ev) : append(c);
+        err = ev->payload_len > VMSIG_FRAME_PAYLOAD_MAX ? send_large(c, ev) : c->rings ? send_alone(c, -1) : append(c);
     return answer(c, err);
 }
 
@@ -210,7 +212,9 @@ static int conn_attach_memctx(void *ctl, const vmsig_event *ev, int fd) {
     vmsig_conn *c = ctl;
     if (!c->wants_memctx)
         return 0;
-    int err = c->dropped ? -EPIPE : encode(c, ev);
+    int err = c->dropped ? -EPIPE : c->rings ? vmsig_conn_rings_mark(c) : 0;
+    if (!err)
+        err = encode(c, ev);
     return answer(c, err ? err : send_alone(c, fd));
 }
 

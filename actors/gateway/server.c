@@ -36,7 +36,9 @@ void vmsig_server_say(vmsig_server *s, const char *fmt, ...) {
 static void set_timer(vmsig_server *s) {
     uint64_t first = s->accept_again_ns;
     for (vmsig_conn *c = s->conns; c; c = c->next)
-        if (c->greet_by_ns && !c->dropped && (!first || c->greet_by_ns < first))
+        if (c->rings && c->rings->more && !c->dropped)
+            first = 1;
+        else if (c->greet_by_ns && !c->dropped && (!first || c->greet_by_ns < first))
             first = c->greet_by_ns;
     vmsig_timer_set(s->timer, first, 0);
 }
@@ -52,6 +54,7 @@ void vmsig_conn_free(vmsig_conn *c) {
         close(c->pidfd);
     if (c->parked)
         free(c->waiting.payload);
+    vmsig_conn_rings_free(c);
     *c->link = c->next;
     if (c->next)
         c->next->link = c->link;
@@ -67,7 +70,7 @@ void vmsig_conn_drop(vmsig_conn *c, const char *why) {
                          c->uid, why);
         Vmsig__Pb__Refused refused = VMSIG__PB__REFUSED__INIT;
         refused.why = (char *)(uintptr_t)why;
-        vmsig_conn_send(c, VMSIG__PB__TO_CONTROL__M_REFUSED, &refused); /* if it still listens */
+        vmsig_conn_send(c, VMSIG__PB__TO_CONTROL__M_REFUSED, &refused, NULL, 0); /* if it still listens */
     }
     vmsig_loop_remove(s->cfg.loop, c->fd);
     if (c->pidfd >= 0)
@@ -76,6 +79,10 @@ void vmsig_conn_drop(vmsig_conn *c, const char *why) {
     shutdown(c->fd, SHUT_RDWR);
     if (c->control >= 0) /* the gate closes it at its next turn; one that it does not know goes at the next flush */
         vmsig_gate_detach(s->cfg.gate, c->control, false);
+}
+
+void vmsig_server_soon(vmsig_server *s) {
+    vmsig_timer_set(s->timer, 1, 0);
 }
 
 static void on_conn(void *ud, uint32_t events) {
@@ -101,6 +108,7 @@ static void on_death(void *ud, uint32_t events) {
     (void)events;
     vmsig_conn *c = ud;
     vmsig_conn_read(c); /* what it had said before */
+    vmsig_conn_rings_drain(c);
     vmsig_conn_drop(c, NULL);
 }
 
@@ -160,6 +168,10 @@ static bool grant_of(vmsig_server *s, uint32_t uid, vmsig_grant *out) {
     return uid == 0 || uid == s->cfg.owner;
 }
 
+static bool rings_of(const vmsig_server *s, uint32_t uid) {
+    return s->cfg.grants ? vmsig_grants_rings(s->cfg.grants, uid) : true;
+}
+
 static bool same_grant(const vmsig_grant *a, const vmsig_grant *b) {
     return a->principal == b->principal && a->endpoint_mask == b->endpoint_mask && a->caps == b->caps &&
            a->priority == b->priority;
@@ -169,6 +181,13 @@ static void regrant(vmsig_conn *c) {
     vmsig_grant now;
     if (!grant_of(c->server, c->uid, &now)) {
         vmsig_conn_drop(c, "has no grant any more");
+        return;
+    }
+    c->may_rings = rings_of(c->server, c->uid);
+    if (c->rings && !c->may_rings) {
+        vmsig_server_say(c->server, "control %s (pid %d, uid %u) may not have rings any more: it comes back without",
+                         c->name, (int)c->pid, c->uid);
+        vmsig_conn_drop(c, NULL);
         return;
     }
     if (same_grant(&now, &c->grant))
@@ -182,7 +201,7 @@ static void regrant(vmsig_conn *c) {
     told.caps = now.caps;
     told.priority = now.priority;
     if (vmsig_gate_set_grant(c->server->cfg.gate, c->control, &now) != 0 ||
-        vmsig_conn_send(c, VMSIG__PB__TO_CONTROL__M_GRANT, &told) != 0)
+        vmsig_conn_send(c, VMSIG__PB__TO_CONTROL__M_GRANT, &told, NULL, 0) != 0)
         vmsig_conn_drop(c, NULL); /* it does not listen; when it comes back, the Welcome tells */
 }
 
@@ -212,6 +231,7 @@ static void welcome_or_refuse(vmsig_server *s, int fd) {
         snprintf(why, sizeof why, "has no grant: uid %u is not in the gateway's grants", c->uid);
         vmsig_conn_drop(c, why);
     }
+    c->may_rings = rings_of(s, c->uid);
 }
 
 static void pause_accepting(vmsig_server *s, int err) {
@@ -253,6 +273,8 @@ static void on_timer(void *ud) {
     for (vmsig_conn *c = s->conns; c; c = c->next)
         if (!c->dropped && c->greet_by_ns && now >= c->greet_by_ns)
             vmsig_conn_drop(c, "did not say Hello within 2 s");
+        else if (c->rings && c->rings->more)
+            vmsig_conn_rings_look(c);
     set_timer(s);
 }
 
@@ -306,6 +328,7 @@ void vmsig_server_flush(vmsig_server *s) {
         int err = c->dropped || c->want_out ? 0 : vmsig_conn_flush(c);
         if (err && err != -EAGAIN)
             vmsig_conn_drop(c, NULL);
+        vmsig_conn_rings_flush(c);
         if (c->dropped && c->control < 0)
             vmsig_conn_free(c);
     }

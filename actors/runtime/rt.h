@@ -8,6 +8,7 @@
 #define VMSIG_RT_H
 
 #include "actors/runtime/runtime.h"
+#include "rings/look.h"
 #include "schema/frame.h"
 
 #define VMSIG_RT_BUDGET   64u                  /* events taken from one link in one turn */
@@ -66,8 +67,7 @@ struct vmsig_rt {
     unsigned busy_turns; /* since fds and timers were last looked at */
     uint64_t taken_ns;   /* when events were last taken */
     uint64_t fds_due_ns; /* when fds are to be looked at, whatever the inputs bring */
-    unsigned misses;     /* how often looking on did not pay lately */
-    unsigned looks_skipped;
+    vmsig_look look;
 };
 
 /* boot.c */

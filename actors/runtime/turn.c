@@ -6,18 +6,10 @@
 #include "rings/atomics.h"
 #include "rings/bell.h"
 
-#define LOOK_NS    20000u /* how long adaptive looks on before it sleeps */
-#define LOOK_EVERY 64u    /* looks between two looks at the clock */
 /* Fds and timers are looked at after so many turns while there is work, or, as long as events are taken in each of them,
  * after so long. */
 #define BUSY_TURNS 8u
 #define BUSY_NS    50000u
-
-/* After so many looks in vain it is tried only now and then: an actor whose producer shares its CPU, or whose events
- * come far apart, soon sleeps at once. A hit makes up for some misses. */
-#define MISSES_MAX  8u
-#define HIT         2u
-#define RETRY_LOOKS 32u
 
 /* ---- inputs ------------------------------------------------------------------------------------------ */
 
@@ -116,9 +108,9 @@ static void remove_drained(vmsig_rt *rt) {
 /* ---- waiting ----------------------------------------------------------------------------------------- */
 
 static bool look_on(vmsig_rt *rt) {
-    uint64_t end = vmsig_now_ns() + LOOK_NS;
+    uint64_t end = vmsig_now_ns() + VMSIG_LOOK_NS;
     do {
-        for (unsigned i = 0; i < LOOK_EVERY; i++) {
+        for (unsigned i = 0; i < VMSIG_LOOK_EVERY; i++) {
             if (any_events(rt))
                 return true;
             vmsig_pause();
@@ -128,14 +120,10 @@ static bool look_on(vmsig_rt *rt) {
 }
 
 static bool look_on_if_it_pays(vmsig_rt *rt) {
-    if (rt->misses >= MISSES_MAX && ++rt->looks_skipped < RETRY_LOOKS)
+    if (!vmsig_look_pays(&rt->look))
         return false;
-    rt->looks_skipped = 0;
     bool hit = look_on(rt);
-    if (hit)
-        rt->misses -= rt->misses < HIT ? rt->misses : HIT;
-    else if (rt->misses < MISSES_MAX)
-        rt->misses++;
+    vmsig_look_done(&rt->look, hit);
     return hit;
 }
 

@@ -5,11 +5,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "supervisor/client/client_impl.h"
+
+#define EVENTS_PER_STEP 1024u    /* out of a ring */
+#define FDS_EVERY_NS    1000000u /* while the ring keeps it busy */
 
 uint64_t vmsig_client_now(void) {
     struct timespec t;
@@ -38,7 +42,20 @@ const vmsig_grant *vmsig_client_grant(const vmsig_client *c) {
     return c ? &c->grant : NULL;
 }
 int vmsig_client_fd(vmsig_client *c) {
-    return c ? c->epfd : vmsig_client_fail(c, EINVAL, "no client");
+    if (!c)
+        return vmsig_client_fail(c, EINVAL, "no client");
+    if (c->cfg.rings &&
+        !c->polled) { /* from now on it may be waited on at any time: the first time it says so at once */
+        c->polled = true;
+        eventfd_write(c->again, 1);
+    }
+    return c->epfd;
+}
+int vmsig_client_rings(const vmsig_client *c, const char **why) {
+    bool live = c && c->ring.live;
+    if (why)
+        *why = c && c->cfg.rings && !live ? c->no_rings : NULL;
+    return live;
 }
 
 /* ---- commands without an answer ------------------------------------------------------------------------ */
@@ -78,21 +95,17 @@ static vmsig_pending *pending_add(vmsig_client *c, const vmsig_event *cmd) {
 }
 
 void vmsig_client_push(vmsig_client *c) {
+    vmsig_client_watch(c, false);
     for (int i = 0; i < c->pending_n && c->phase == VMSIG_CLIENT_OPEN; i++) {
         vmsig_pending *p = c->pending[i];
         if (p->sent)
             continue;
         int err = vmsig_client_put(c, &p->ev);
-        if (err == -EAGAIN) {
-            vmsig_client_watch(c, true);
-            return;
-        }
-        if (err) { /* the connection's end is read from it */
-            return;
-        }
+        if (err) /* the way is full; or its end is read from it */
+            break;
         p->sent = p->ever_sent = true;
     }
-    vmsig_client_watch(c, false);
+    vmsig_client_ring_flush(c);
 }
 
 /* ---- the timer ----------------------------------------------------------------------------------------- */
@@ -284,25 +297,72 @@ void vmsig_client_opened(vmsig_client *c, bool resumed) {
 
 /* ---- stepping ------------------------------------------------------------------------------------------ */
 
-static int step(vmsig_client *c, int timeout_ms) {
-    struct epoll_event e[2];
-    c->delivered = 0;
-    int n = epoll_wait(c->epfd, e, 2, timeout_ms);
+static void on_fd(vmsig_client *c, const struct epoll_event *e) {
+    if (e->data.fd == c->timerfd) {
+        on_timer(c);
+    } else if (e->data.fd == c->again) {
+        eventfd_t count;
+        eventfd_read(c->again, &count);
+    } else if (e->data.fd == c->sock) {
+        if (e->events & EPOLLOUT)
+            vmsig_client_push(c);
+        if (e->events & ~(uint32_t)EPOLLOUT)
+            vmsig_client_read(c);
+    }
+}
+
+/* Fds and timers. */
+static int look_at_fds(vmsig_client *c, int timeout_ms) {
+    struct epoll_event e[3];
+    set_timer(c); /* what came through the ring may have changed it */
+    int n = epoll_wait(c->epfd, e, 3, timeout_ms);
     if (n < 0)
         return errno == EINTR ? 0 : vmsig_client_fail(c, errno, "epoll: %s", strerror(errno));
     c->inside = true;
-    for (int i = 0; i < n; i++) {
-        if (e[i].data.fd == c->timerfd) {
-            on_timer(c);
-        } else if (e[i].data.fd == c->sock) {
-            if (e[i].events & EPOLLOUT)
-                vmsig_client_push(c);
-            if (e[i].events & ~(uint32_t)EPOLLOUT)
-                vmsig_client_read(c);
-        }
-    }
+    for (int i = 0; i < n; i++)
+        on_fd(c, &e[i]);
     c->inside = false;
     set_timer(c);
+    return 0;
+}
+
+static bool drain(vmsig_client *c) {
+    c->inside = true;
+    int n = vmsig_client_drain(c, EVENTS_PER_STEP);
+    if (n < 0)
+        vmsig_client_disconnect(c);
+    c->inside = false;
+    return n != 0;
+}
+
+/* What is in the ring, without a call of the kernel; true: there was something, if only for the client itself. */
+static bool step_rings(vmsig_client *c, int timeout_ms) {
+    if (!c->ring.live)
+        return false;
+    vmsig_ring_wake(&c->ring.up);
+    return drain(c) || (timeout_ms > 0 && vmsig_client_look_on(c, timeout_ms) && drain(c));
+}
+
+/* Whoever waits on the fd from here on is woken. */
+static void leave_to_poll(vmsig_client *c) {
+    if (c->polled && c->ring.live && !vmsig_client_lie_down(c))
+        eventfd_write(c->again, 1);
+}
+
+static int step(vmsig_client *c, int timeout_ms, uint64_t now) {
+    c->delivered = 0;
+    bool busy = step_rings(c, timeout_ms);
+    if (busy && now - c->looked_ns < FDS_EVERY_NS) {
+        leave_to_poll(c);
+        return c->delivered;
+    }
+    bool spins = c->ring.live && c->cfg.rings == VMSIG_CLIENT_SPIN;
+    bool sleeps = !busy && !spins && (!c->ring.live || vmsig_client_lie_down(c));
+    c->looked_ns = now;
+    if (look_at_fds(c, sleeps ? timeout_ms : 0) != 0)
+        return -1;
+    step_rings(c, 0);
+    leave_to_poll(c);
     if (c->refused) {
         c->refused = false;
         errno = EACCES;
@@ -325,7 +385,7 @@ int vmsig_client_step(vmsig_client *c, int timeout_ms) {
         return -1;
     uint64_t end = now + (uint64_t)timeout_ms * 1000000u;
     for (;;) {
-        int n = step(c, (int)((end - now + 999999u) / 1000000u));
+        int n = step(c, (int)((end - now + 999999u) / 1000000u), now);
         now = vmsig_client_now();
         if (n != 0 || now >= end)
             return n;
@@ -337,8 +397,11 @@ int vmsig_client_step(vmsig_client *c, int timeout_ms) {
 static int make_fds(vmsig_client *c) {
     c->epfd = epoll_create1(EPOLL_CLOEXEC);
     c->timerfd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
-    struct epoll_event e = {.events = EPOLLIN, .data.fd = c->timerfd};
-    if (c->epfd < 0 || c->timerfd < 0 || epoll_ctl(c->epfd, EPOLL_CTL_ADD, c->timerfd, &e) != 0)
+    c->again = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    struct epoll_event timer = {.events = EPOLLIN, .data.fd = c->timerfd};
+    struct epoll_event again = {.events = EPOLLIN, .data.fd = c->again};
+    if (c->epfd < 0 || c->timerfd < 0 || c->again < 0 || epoll_ctl(c->epfd, EPOLL_CTL_ADD, c->timerfd, &timer) != 0 ||
+        epoll_ctl(c->epfd, EPOLL_CTL_ADD, c->again, &again) != 0)
         return -errno;
     return 0;
 }
@@ -360,7 +423,7 @@ static int first_connect(vmsig_client *c, int timeout_ms) {
         if (now >= end)
             return vmsig_client_fail(c, ETIMEDOUT, "the gateway at %s did not answer within %d ms", c->path,
                                      timeout_ms);
-        if (step(c, (int)((end - now + 999999u) / 1000000u)) < 0)
+        if (step(c, (int)((end - now + 999999u) / 1000000u), now) < 0)
             return -1;
     }
     return 0;
@@ -376,13 +439,14 @@ static vmsig_client *refuse(vmsig_client *c, int err_no, const char *text, char 
 
 vmsig_client *vmsig_client_open(const char *where, const vmsig_client_cfg *cfg, int timeout_ms, char *err,
                                 size_t err_len) {
-    if (!cfg || !cfg->on_event || timeout_ms < 0)
-        return refuse(NULL, EINVAL, "a client needs an on_event and a deadline", err, err_len);
+    if (!cfg || !cfg->on_event || timeout_ms < 0 || cfg->rings > VMSIG_CLIENT_SPIN)
+        return refuse(NULL, EINVAL, "a client needs an on_event and a deadline, and a way to wait that there is", err,
+                      err_len);
     vmsig_client *c = calloc(1, sizeof *c);
     if (!c)
         return refuse(NULL, ENOMEM, "no memory", err, err_len);
     c->cfg = *cfg;
-    c->epfd = c->timerfd = c->sock = -1;
+    c->epfd = c->timerfd = c->again = c->sock = -1;
     c->next_corr = 1;
     c->pause_ns = 10000000u;
     snprintf(c->name, sizeof c->name, "%s", cfg->name ? cfg->name : program_invocation_short_name);
@@ -405,8 +469,11 @@ void vmsig_client_close(vmsig_client *c) {
         pending_remove(c, c->pending_n - 1);
     if (c->sock >= 0)
         close(c->sock);
+    vmsig_client_rings_drop(c);
     if (c->timerfd >= 0)
         close(c->timerfd);
+    if (c->again >= 0)
+        close(c->again);
     if (c->epfd >= 0)
         close(c->epfd);
     free(c);
@@ -473,7 +540,7 @@ int vmsig_client_call(vmsig_client *c, vmsig_event *cmd, vmsig_result *result, i
     uint64_t end = vmsig_client_now() + (uint64_t)timeout_ms * 1000000u;
     while (!answered) {
         uint64_t now = vmsig_client_now();
-        if (now < end && step(c, (int)((end - now + 999999u) / 1000000u)) >= 0)
+        if (now < end && step(c, (int)((end - now + 999999u) / 1000000u), now) >= 0)
             continue;
         int i = pending_find(c, cmd->corr);
         if (i >= 0) { /* its answer, should it come, is an event like any other */

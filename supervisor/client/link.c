@@ -1,6 +1,8 @@
 /* link.c: the client's connection: Hello, Welcome, frames. */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -21,6 +23,7 @@
 #define FRAMES_PER_STEP  64
 #define EVENTS_TAG       0x1au /* ToControl.events: field 3, length-delimited */
 #define EVENT_TAG        0x0au /* Events.event: field 1, length-delimited */
+#define BELL_TAG         0x2au /* ToControl.bell: field 5, an empty message */
 
 /* ---- coming and going ---------------------------------------------------------------------------------- */
 
@@ -37,6 +40,7 @@ static int send_hello(vmsig_client *c) {
     Vmsig__Pb__Sub sub = VMSIG__PB__SUB__INIT;
     Vmsig__Pb__Resume resume = VMSIG__PB__RESUME__INIT;
     Vmsig__Pb__Hello hello = VMSIG__PB__HELLO__INIT;
+    Vmsig__Pb__RingsAsk rings = VMSIG__PB__RINGS_ASK__INIT;
     Vmsig__Pb__ToGateway m = VMSIG__PB__TO_GATEWAY__INIT;
     hello.version = PROTOCOL_VERSION;
     hello.name = c->name;
@@ -48,6 +52,13 @@ static int send_hello(vmsig_client *c) {
         sub.endpoint_mask = want->endpoint_mask;
         sub.min_prio = want->min_prio;
         hello.sub = &sub;
+    }
+    if (c->cfg.rings && !c->rings_failed) {
+        rings.has_slots = c->cfg.ring_slots != 0;
+        rings.slots = c->cfg.ring_slots;
+        rings.has_arena = c->cfg.ring_payloads != 0;
+        rings.arena = c->cfg.ring_payloads;
+        hello.rings = &rings;
     }
     if (c->session) {
         resume.session = c->session;
@@ -97,6 +108,7 @@ void vmsig_client_disconnect(vmsig_client *c) {
         close(c->sock);
     c->sock = -1;
     c->want_out = false;
+    vmsig_client_rings_drop(c);
     c->phase = VMSIG_CLIENT_AWAY;
     if (was_open)
         c->pause_ns = now - c->open_ns >= PAUSE_FIRST_NS ? 0 : PAUSE_FIRST_NS;
@@ -130,7 +142,10 @@ static int payload_fd(const vmsig_event *ev) {
 int vmsig_client_put(vmsig_client *c, const vmsig_event *ev) {
     Vmsig__Pb__Command command = VMSIG__PB__COMMAND__INIT;
     Vmsig__Pb__ToGateway m = VMSIG__PB__TO_GATEWAY__INIT;
-    int fd = -1, err = vmsig_event_to_pb(ev, &c->pb);
+    int fd = -1, err = c->ring.live ? vmsig_client_ring_put(c, ev) : 1;
+    if (err <= 0)
+        return err;
+    err = vmsig_event_to_pb(ev, &c->pb);
     if (err)
         return err;
     if (ev->payload_len > FRAME_PAYLOAD) {
@@ -147,14 +162,40 @@ int vmsig_client_put(vmsig_client *c, const vmsig_event *ev) {
     err = vmsig_frame_send(c->sock, &m.base, &fd, fd >= 0);
     if (fd >= 0)
         close(fd);
+    if (err == -EAGAIN || err == -ENOBUFS)
+        vmsig_client_watch(c, true);
+    else
+        c->ring.marked = false;
     return err == -ENOBUFS ? -EAGAIN : err;
 }
 
 /* ---- frames in ----------------------------------------------------------------------------------------- */
 
-static void take_welcome(vmsig_client *c, const Vmsig__Pb__Welcome *w) {
+/* What the gateway answers to the wish for rings: 0, or the error that ends the connection. */
+static int take_rings(vmsig_client *c, const Vmsig__Pb__Welcome *w, const int *fds, int nfds) {
+    Vmsig__Pb__RingsMapped mapped = VMSIG__PB__RINGS_MAPPED__INIT;
+    Vmsig__Pb__ToGateway m = VMSIG__PB__TO_GATEWAY__INIT;
+    if (!c->rings_failed)
+        snprintf(c->no_rings, sizeof c->no_rings, "%s", w->no_rings ? w->no_rings : "the gateway knows of no rings");
+    if (!w->rings)
+        return 0;
+    int err = vmsig_client_rings_take(c, w->rings, fds, nfds);
+    if (err < 0) {
+        c->rings_failed = true;
+        snprintf(c->no_rings, sizeof c->no_rings, "they cannot be mapped: %s", strerror(-err));
+        return err;
+    }
+    m.m_case = VMSIG__PB__TO_GATEWAY__M_MAPPED;
+    m.mapped = &mapped;
+    return vmsig_frame_send(c->sock, &m.base, NULL, 0);
+}
+
+static int take_welcome(vmsig_client *c, const Vmsig__Pb__Welcome *w, const int *fds, int nfds) {
     if (c->phase != VMSIG_CLIENT_HELLO)
-        return;
+        return 0;
+    int err = take_rings(c, w, fds, nfds);
+    if (err)
+        return err;
     bool resumed = w->resumed && w->session == c->session;
     c->grant = (vmsig_grant){.principal = w->grant->principal,
                              .endpoint_mask = w->grant->endpoint_mask,
@@ -175,6 +216,7 @@ static void take_welcome(vmsig_client *c, const Vmsig__Pb__Welcome *w) {
     c->open_ns = vmsig_client_now();
     c->was_open = true;
     vmsig_client_opened(c, resumed);
+    return 0;
 }
 
 static int read_payload(uint32_t len, int fd, vmsig_event *ev) {
@@ -188,8 +230,8 @@ static int read_payload(uint32_t len, int fd, vmsig_event *ev) {
     return pread(fd, ev->payload, len, 0) == (ssize_t)len ? 0 : -EPROTO;
 }
 
-/* 0, or -EPROTO: what the gateway says makes no sense; coming back and resuming puts it right. */
-static int take_next(vmsig_client *c, vmsig_event *ev, vmsig_wire_place at, int fd) {
+/* What makes no sense: coming back and resuming puts it right. */
+int vmsig_client_next(vmsig_client *c, vmsig_event *ev, vmsig_wire_place at, int fd) {
     if (at.sseq != c->sseq + 1)
         return -EPROTO;
     c->sseq = at.sseq;
@@ -210,7 +252,7 @@ static int take_event(vmsig_client *c, const Vmsig__Pb__Event *pb, int fd) {
     if (pb->payload_fd)
         err = read_payload(pb->payload_fd, fd, &ev);
     if (!err)
-        err = take_next(c, &ev, (vmsig_wire_place){pb->sseq, pb->place}, fd);
+        err = vmsig_client_next(c, &ev, (vmsig_wire_place){pb->sseq, pb->place}, fd);
     free(ev.payload);
     return err;
 }
@@ -230,7 +272,7 @@ static bool take_plain(vmsig_client *c, size_t *taken, int *err) {
         if (*at++ != EVENT_TAG || !vmsig_varint_get(&at, end, &len) || len > (uint64_t)(end - at) ||
             !vmsig_wire_get(at, len, &ev, &where))
             return false;
-        *err = take_next(c, &ev, where, -1);
+        *err = vmsig_client_next(c, &ev, where, -1);
     }
     return true;
 }
@@ -240,7 +282,7 @@ static int take_message(vmsig_client *c, const Vmsig__Pb__ToControl *m, size_t t
     int err = 0;
     switch (m->m_case) {
     case VMSIG__PB__TO_CONTROL__M_WELCOME:
-        take_welcome(c, m->welcome);
+        err = take_welcome(c, m->welcome, fds, nfds);
         break;
     case VMSIG__PB__TO_CONTROL__M_REFUSED:
         vmsig_client_fail(c, EACCES, "the gateway at %s refuses: this control %s", c->path, m->refused->why);
@@ -248,6 +290,7 @@ static int take_message(vmsig_client *c, const Vmsig__Pb__ToControl *m, size_t t
         err = -EACCES;
         break;
     case VMSIG__PB__TO_CONTROL__M_EVENTS:
+        err = c->ring.live ? vmsig_client_reach_mark(c) : 0;
         for (size_t i = taken; i < m->events->n_event && !err; i++)
             err = take_event(c, m->events->event[i], nfds == 1 ? fds[0] : -1);
         break;
@@ -263,10 +306,15 @@ static int take_message(vmsig_client *c, const Vmsig__Pb__ToControl *m, size_t t
     return err;
 }
 
+/* For the rings, which are looked at in any case. */
+static bool is_bell(const vmsig_frame *f) {
+    return f->len == 2 && f->bytes[0] == BELL_TAG && f->bytes[1] == 0 && f->nfds == 0;
+}
+
 static int take_frame(vmsig_client *c) {
-    size_t taken;
+    size_t taken = 0;
     int err = 0;
-    if (take_plain(c, &taken, &err))
+    if (is_bell(&c->frame) || (!c->ring.live && take_plain(c, &taken, &err)))
         return err;
     Vmsig__Pb__ToControl *m = vmsig_frame_unpack(&c->frame, &vmsig__pb__to_control__descriptor);
     err = m ? take_message(c, m, taken, c->frame.fds, c->frame.nfds) : -EPROTO;
@@ -285,9 +333,15 @@ void vmsig_client_read(vmsig_client *c) {
             /* A reset is reported before the last words: they may still be there. */
             rc = vmsig_frame_recv(c->sock, &c->frame);
             if (rc <= 0) {
+                vmsig_client_drain(c, UINT_MAX); /* what it had published before */
                 vmsig_client_disconnect(c);
                 return;
             }
+        }
+        if (c->ring.live && is_bell(&c->frame)) { /* mostly the last */
+            if (c->ring.full)
+                vmsig_client_push(c);
+            return;
         }
         if (take_frame(c)) {
             vmsig_client_disconnect(c);

@@ -25,6 +25,9 @@
 #include "schema/frame.h"
 #include "vmsig_client.h"
 
+#ifndef HOUSE_RINGS
+#define HOUSE_RINGS VMSIG_CLIENT_SOCKET /* how guests attach */
+#endif
 #define HOUSE_STATE    (4u << 20)
 #define HOUSE_COMMANDS 8192
 
@@ -34,6 +37,7 @@ typedef struct house_shared {
     uint32_t memctx;   /* 1: the host has published its memctx */
     uint32_t payload;  /* bytes of payload of each tick */
     uint32_t silent;   /* 1: the host answers nothing */
+    uint32_t no_rings; /* 1: the first grant has no rings any more */
     uint64_t commands; /* how many commands were published */
     uint64_t answered; /* how many of them were answered */
     vmsig_event command[HOUSE_COMMANDS];
@@ -161,6 +165,10 @@ static inline void house_live(house *h) {
     for (;;) {
         vmsig_loop_run_once(loop, 1);
         house_context(h);
+        if (vmsig_load32(&h->s->no_rings) && h->grants->rings[0]) {
+            h->grants->rings[0] = false;
+            vmsig_server_regrant(h->server, h->grants);
+        }
         vmsig_server_retry(h->server);
         vmsig_gate_turn(h->gate);
         vmsig_server_flush(h->server);
@@ -307,14 +315,24 @@ static inline void guest_memctx(void *user, const vmsig_event *ev, int fd) {
 static inline void guest_state(void *user, vmsig_client_state state) {
     ((guest *)user)->states[state]++;
 }
-static inline guest *guest_new(house *h) {
+static inline guest *guest_new_with(house *h, uint32_t rings, uint32_t slots) {
     guest *g = calloc(1, sizeof *g);
     char err[256] = "";
-    vmsig_client_cfg cfg = {
-        .name = "guest", .user = g, .on_event = guest_event, .on_memctx = guest_memctx, .on_state = guest_state};
+    vmsig_client_cfg cfg = {.name = "guest",
+                            .user = g,
+                            .on_event = guest_event,
+                            .on_memctx = guest_memctx,
+                            .on_state = guest_state,
+                            .rings = rings,
+                            .ring_slots = slots};
     g->c = vmsig_client_open(h->path, &cfg, 5000, err, sizeof err);
     cr_assert(g->c, "%s", err);
+    const char *why = NULL;
+    cr_assert_eq(vmsig_client_rings(g->c, &why), rings != 0 && (!h->grants || h->grants->rings), "%s", why);
     return g;
+}
+static inline guest *guest_new(house *h) {
+    return guest_new_with(h, HOUSE_RINGS, 0);
 }
 /* Steps until the condition holds; false: it did not within 10 s. */
 #define GUEST_UNTIL(g, condition)                                                                                      \

@@ -107,7 +107,7 @@ Test(server, one_uid_has_so_many_connections_and_no_more) {
 
 Test(server, without_a_grant_there_is_no_session) {
     vmsig_grant other = {.principal = 4000000000u, .endpoint_mask = 1, .caps = VMSIG_CAP_ALL};
-    vmsig_grants grants = {&other, 1};
+    vmsig_grants grants = {.grant = &other, .n = 1};
     house *h = house_new(&grants);
     char err[256];
     guest g = {0};
@@ -120,7 +120,7 @@ Test(server, without_a_grant_there_is_no_session) {
 
 Test(server, a_narrow_grant_is_told_and_held_to) {
     vmsig_grant mine = {.principal = geteuid(), .endpoint_mask = 2, .caps = VMSIG_CAP_OBSERVE};
-    vmsig_grants grants = {&mine, 1};
+    vmsig_grants grants = {.grant = &mine, .n = 1};
     house *h = house_new(&grants);
     guest *g = guest_new(h);
     cr_expect_eq(vmsig_client_grant(g->c)->endpoint_mask, 2);

@@ -288,9 +288,10 @@ static void ticks_one_by_one(house *h, guest *g, bool by_fd) {
         while (g->last_tick < t && vmsig_now_ns() < late) {
             if (by_fd)
                 cr_assert_eq(poll(&p, 1, 5000), 1, "nobody woke it for tick %lu", t);
-            vmsig_client_step(g->c, by_fd ? 0 : 5000);
+            vmsig_client_step(g->c, by_fd ? 0 : 10000);
         }
         cr_assert_eq(g->last_tick, t);
+        cr_assert_lt(vmsig_now_ns(), late, "nobody woke it for tick %lu", t);
     }
     cr_expect_eq(g->wrong, 0);
 }
@@ -413,6 +414,7 @@ Test(rings, of_a_control_that_was_killed_nothing_is_left) {
         fflush(NULL);
         pid_t pid = fork();
         if (pid == 0) {
+            prctl(PR_SET_PDEATHSIG, SIGKILL);
             guest *mine = guest_new(h);
             for (bool told = false;;) {
                 guest_query(mine);

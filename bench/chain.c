@@ -1,6 +1,6 @@
 /* The whole chain: a topology of its own, in a run directory of its own, with this process as the control.
  *
- *   sensor ──ring──► context ──ring──► gateway ──socket──► here      all on one processor, and spread over two
+ *   sensor ──ring──► context ──ring──► gateway ──socket, or rings──► here      all on one processor, and spread over two
  *
  * Latency: one event at a time, on a schedule, from the moment that it bears to on_event; and from the moment for which
  * it was scheduled, so that what one event is held up by counts for those behind it too. Throughput: as many as go
@@ -31,6 +31,7 @@
 typedef struct placement {
     const char *name, *poll;
     int sensor, context, gateway, control;
+    vmsig_client_wait rings; /* and how the control attaches */
 } placement;
 
 typedef struct chain {
@@ -112,9 +113,12 @@ static void receive(chain *c) {
 }
 
 static void start(const bench_options *o, chain *c, bench_beds *beds) {
-    const vmsig_client_cfg cfg = {.name = "vmsig-bench", .user = c, .on_event = on_event};
+    const vmsig_client_cfg cfg = {.name = "vmsig-bench", .user = c, .on_event = on_event, .rings = c->at->rings};
+    const char *why;
     make(o, c, beds);
     bench_bed_connect(&c->bed, &cfg);
+    if (c->at->rings && !vmsig_client_rings(c->bed.client, &why))
+        bench_bed_fail(&c->bed, "the control has no rings: %s", why);
     c->want = c->got + 1; /* the way through is warm when the first has come */
     order(c, 1, PERIOD_NS);
     receive(c);
@@ -194,56 +198,60 @@ static void bare(const bench_options *o, int cpu, bench_series *s) {
 /* ---- the bench ------------------------------------------------------------------------------------------- */
 
 /* On two, the gateway has the most to do and the control the next most. */
-static const placement one_cpu = {"chain-1", "block", 0, 0, 0, 0};
-static const placement two_cpus = {"chain-2", "adaptive", 0, 1, 0, 1};
+static const placement placements[] = {
+    {"chain-1", "block", 0, 0, 0, 0, VMSIG_CLIENT_SOCKET},
+    {"chain-1-rings", "block", 0, 0, 0, 0, VMSIG_CLIENT_BLOCK},
+    {"chain-2", "adaptive", 0, 1, 0, 1, VMSIG_CLIENT_SOCKET},
+    {"chain-2-rings", "adaptive", 0, 1, 0, 1, VMSIG_CLIENT_ADAPTIVE},
+};
+#define PLACEMENTS (sizeof placements / sizeof placements[0])
 
 typedef struct figures {
-    bench_series bare, event, schedule, rate;
+    bench_series event, schedule, rate;
 } figures;
 
-static void round_of(const bench_options *o, chain *c, int cpu, figures *f) {
-    bare(o, o->cpu[cpu], &f->bare);
-    latency(o, c, &f->event, &f->schedule);
-    rate(o, c, &f->rate);
-}
-
-static void report(const bench_options *o, const figures *f) {
-    const bench_series *floors[] = {&f->bare};
-    bench_report(o, &f->bare, NULL, 0);
+static void report(const bench_options *o, const figures *f, const bench_series *floor) {
+    const bench_series *floors[] = {floor};
     bench_report(o, &f->event, floors, 1);
     bench_report(o, &f->schedule, floors, 1);
     bench_report(o, &f->rate, NULL, 0);
 }
 
 void bench_chain(const bench_options *o) {
-    static figures one = {{.name = "floor: seqpacket, 1 cpu"},
-                          {.name = "chain, 1 cpu"},
-                          {.name = "chain, 1 cpu, from schedule"},
-                          {.name = "chain at full load, 1 cpu"}};
-    static figures two = {{.name = "floor: seqpacket, 2 cpus"},
-                          {.name = "chain, 2 cpus"},
-                          {.name = "chain, 2 cpus, from schedule"},
-                          {.name = "chain at full load, 2 cpus"}};
-    static chain on_one, on_two;
+    static bench_series floors[2] = {{.name = "floor: seqpacket, 1 cpu"}, {.name = "floor: seqpacket, 2 cpus"}};
+    static figures f[PLACEMENTS] = {
+        {{.name = "chain, 1 cpu"}, {.name = "chain, 1 cpu, from schedule"}, {.name = "chain at full load, 1 cpu"}},
+        {{.name = "chain over rings, 1 cpu"},
+         {.name = "chain over rings, 1 cpu, from schedule"},
+         {.name = "chain over rings at full load, 1 cpu"}},
+        {{.name = "chain, 2 cpus"}, {.name = "chain, 2 cpus, from schedule"}, {.name = "chain at full load, 2 cpus"}},
+        {{.name = "chain over rings, 2 cpus"},
+         {.name = "chain over rings, 2 cpus, from schedule"},
+         {.name = "chain over rings at full load, 2 cpus"}}};
+    static chain chains[PLACEMENTS];
     bench_beds beds = {0};
-    on_one = (chain){.at = &one_cpu};
-    on_two = (chain){.at = &two_cpus};
-    bool spread = o->cpu[0] != o->cpu[1];
-    start(o, &on_one, &beds);
-    if (spread)
-        start(o, &on_two, &beds);
+    size_t n = o->cpu[0] != o->cpu[1] ? PLACEMENTS : PLACEMENTS / 2;
+    for (size_t k = 0; k < n; k++) {
+        chains[k] = (chain){.at = &placements[k]};
+        start(o, &chains[k], &beds);
+    }
     for (unsigned i = 0; i < o->rounds; i++) {
         bench_progress(o, i);
-        round_of(o, &on_one, 0, &one);
-        if (spread)
-            round_of(o, &on_two, 1, &two);
+        for (size_t k = 0; k < n; k++) {
+            int cpu = placements[k].context;
+            if (k % 2 == 0)
+                bare(o, o->cpu[cpu], &floors[cpu]);
+            latency(o, &chains[k], &f[k].event, &f[k].schedule);
+            rate(o, &chains[k], &f[k].rate);
+        }
     }
-    stop(&on_one);
-    if (spread)
-        stop(&on_two);
+    for (size_t k = 0; k < n; k++)
+        stop(&chains[k]);
     bench_pin(o->cpu[0]);
     bench_report_title(o, "sensor, context, gateway, control: one way, 24 bytes of body");
-    report(o, &one);
-    if (spread)
-        report(o, &two);
+    for (size_t k = 0; k < n; k++) {
+        if (k % 2 == 0)
+            bench_report(o, &floors[placements[k].context], NULL, 0);
+        report(o, &f[k], &floors[placements[k].context]);
+    }
 }

@@ -60,6 +60,9 @@ chain = rows["chain, 1 cpu"]
 assert 0 < chain["p50"] <= chain["max"], chain
 assert chain["ratio"]["floor: seqpacket, 1 cpu"] > 0, chain
 assert rows["chain at full load, 1 cpu"]["value"] > 0, rows
+rings = rows["chain over rings, 1 cpu"]
+assert 0 < rings["p50"] <= rings["max"], rings
+assert rows["chain over rings at full load, 1 cpu"]["value"] > 0, rows
 '
 
 timeout -s KILL 100 "$bench" restart --rounds 1 --scale 1 --json >"$out" 2>&1

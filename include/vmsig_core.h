@@ -78,6 +78,10 @@ int vmsig_core_set_policy(vmsig_core *core, vmsig_source source, vmsig_dir dir, 
                           const vmsig_timing *timing);
 
 /* NULL = the default arbitration. */
+/* How long after its origin a retained event of a sensor is given to controls that come late; 0, as at first: until a
+ * newer one, or the end of its epoch. EINVAL: no core. */
+int vmsig_core_set_retain(vmsig_core *core, uint64_t ttl_ns);
+
 void vmsig_core_set_arbiter(vmsig_core *core, vmsig_arb_policy policy, void *ud);
 
 typedef enum vmsig_audit_what {
@@ -91,7 +95,7 @@ typedef enum vmsig_audit_what {
     VMSIG_AUDIT_RESULT = 8,
     VMSIG_AUDIT_ATTACHED = 9,
     VMSIG_AUDIT_DETACHED = 10,
-    VMSIG_AUDIT_GRANT_SET = 11
+    VMSIG_AUDIT_GRANT_SET = 11 /* detail: the capabilities; endpoint_mask, priority */
 } vmsig_audit_what;
 
 typedef struct vmsig_audit_record {
@@ -103,6 +107,9 @@ typedef struct vmsig_audit_record {
     uint32_t kind;   /* of the command, or 0 */
     int32_t status;  /* vmsig_status */
     uint32_t detail; /* the command's op; a denial's holder */
+    uint64_t endpoint_mask;
+    uint32_t priority;
+    uint32_t count; /* how many it stands for; 0 and 1: itself. A log may put a storm of denials into one */
 } vmsig_audit_record;
 
 /* Called on the loop thread, an INTENT before its effect; -1 from an INTENT refuses the command (UNAVAILABLE). */

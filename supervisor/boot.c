@@ -89,6 +89,17 @@ static void keep_why(vmsig_sup_actor *a, const char *why) {
             a->why[i] = ' '; /* it goes to a terminal */
 }
 
+/* A class of an endpoint is closed: the gateway, whose it is, says so. */
+static void unquiet(const vmsig_sup_actor *gate, uint32_t endpoint) {
+    const vmsig_topology *topo = gate->sup->topo;
+    for (size_t i = 0; i < topo->endpoints_n; i++) {
+        const vmsig_topo_endpoint *e = &topo->endpoints[i];
+        if (e->id == endpoint && e->gateway == gate->index && e->unquiet_kill)
+            vmsig_sup_kill(&gate->sup->actors[e->host_actor],
+                           "it did not become quiet within its bound, and `unquiet: kill` is its topology's choice");
+    }
+}
+
 static void handle(vmsig_sup_actor *a, const Vmsig__Pb__FromActor *m, const int *fds, int nfds) {
     switch (m->m_case) {
     case VMSIG__PB__FROM_ACTOR__M_MAPPED:
@@ -109,6 +120,9 @@ static void handle(vmsig_sup_actor *a, const Vmsig__Pb__FromActor *m, const int 
         break;
     case VMSIG__PB__FROM_ACTOR__M_FAILED:
         keep_why(a, m->failed->why);
+        break;
+    case VMSIG__PB__FROM_ACTOR__M_UNQUIET:
+        unquiet(a, m->unquiet->endpoint);
         break;
     case VMSIG__PB__FROM_ACTOR__M_AUDIT_FULL:
         vmsig_sup_audit_full(a);
@@ -217,6 +231,8 @@ static void tell_endpoints(boot_message *m, const vmsig_sup_actor *a) {
         vmsig__pb__endpoint_info__init(e);
         e->id = topo->endpoints[i].id;
         e->name = topo->endpoints[i].name;
+        e->has_quiet_ns = 1;
+        e->quiet_ns = topo->endpoints[i].quiet_ns;
         m->boot.n_endpoints++;
     }
 }

@@ -49,6 +49,8 @@ typedef struct vmsig_topo_endpoint {
     char *host;                /* "stub", "qemu" */
     uint32_t host_actor;       /* index in actors */
     uint32_t context, gateway; /* indices in actors: an endpoint has exactly one of each */
+    uint64_t quiet_ns;         /* that it has to become quiet between two leases */
+    bool unquiet_kill;         /* else its VM is killed */
     vmsig_conf_mark mark;
 } vmsig_topo_endpoint;
 

@@ -11,6 +11,8 @@
 #include "supervisor/topology_file.h"
 
 #define HOST_ACCEPTS 0x1fu /* every command; LEASE is the gateway's fence */
+#define STUB_QUIET   50000000u
+#define VM_QUIET     1000000000u
 
 /* ---- what endpoints' hosts and actors have in common ------------------------------------------------------------ */
 
@@ -184,8 +186,13 @@ static int make_endpoint(vmsig_topo_build *b, const vmsig_file_endpoint *f) {
     if (err < 0)
         return err;
     vmsig_topo_endpoint *e = &b->t->endpoints[b->t->endpoints_n++];
-    *e = (vmsig_topo_endpoint){
-        .id = (uint32_t)f->id, .host_actor = (uint32_t)(b->t->actors_n - 1), .mark = f->name_mark};
+    *e = (vmsig_topo_endpoint){.id = (uint32_t)f->id,
+                               .host_actor = (uint32_t)(b->t->actors_n - 1),
+                               .quiet_ns = f->quiet_set                                         ? f->quiet
+                                           : strcmp(vmsig_file_host_name(f->host), "stub") == 0 ? STUB_QUIET
+                                                                                                : VM_QUIET,
+                               .unquiet_kill = f->unquiet != 0,
+                               .mark = f->name_mark};
     a->endpoint = (int32_t)e->id;
     a->endpoint_mask = 1ull << e->id;
     a->source = VMSIG_SRC_VMHOST;
@@ -217,6 +224,7 @@ static int keys_of_kind(const vmsig_topo_build *b, const vmsig_file_actor *f) {
         {"socket", MARK_OF(socket), K(GATEWAY)},
         {"grants", MARK_OF(grants), K(GATEWAY)},
         {"audit", MARK_OF(audit), K(GATEWAY)},
+        {"retain", MARK_OF(retain), K(GATEWAY)},
         {"policies", MARK_OF(policies), K(CONTEXT)},
     };
     static const char *const names[] = {"", "context", "gateway", "", "sensor", "actor"};
@@ -378,6 +386,8 @@ static int make_gateway(const vmsig_topo_build *b, const vmsig_file_actor *f, vm
     int err = endpoints_mask(b, f, &a->endpoint_mask);
     if (err == 0)
         err = gateway_socket(b, f, a);
+    if (err == 0 && f->retain_mark.line)
+        err = add_number(b, a, "retain_ms", f->retain / 1000000u);
     if (err == 0 && f->grants && !(a->grants = vmsig_topo_path(b->t, f->grants)))
         err = vmsig_topo_no_memory(b);
     return err < 0 ? err : gateway_audit(b, f, a);

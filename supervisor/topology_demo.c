@@ -4,7 +4,7 @@
 const char vmsig_topology_demo[] =
     "name: demo\n"
     "endpoints:\n"
-    "  - {name: stub, id: 0, host: stub, stub: {memory: 16M, hz: 2}}\n"
+    "  - {name: stub, id: 0, host: stub, quiet: 1s, stub: {memory: 16M, hz: 2}}\n"
     "actors:\n"
     "  - {name: context, kind: context}\n"
     "  - {name: gateway, kind: gateway}\n"

@@ -63,20 +63,34 @@ static bool policies_differ(const vmsig_topo_actor *a, const vmsig_topo_actor *b
     return false;
 }
 
-static const char *endpoint_name(const vmsig_topology *t, uint32_t id) {
+static const vmsig_topo_endpoint *endpoint_of(const vmsig_topology *t, uint32_t id) {
+    static const vmsig_topo_endpoint none = {.name = (char *)(uintptr_t) ""};
     for (size_t i = 0; i < t->endpoints_n; i++)
         if (t->endpoints[i].id == id)
-            return t->endpoints[i].name;
-    return "";
+            return &t->endpoints[i];
+    return &none;
 }
 
 static bool endpoints_differ(const work *w, const vmsig_topo_actor *a, const vmsig_topo_actor *b) {
     if (a->endpoint_mask != b->endpoint_mask || a->endpoint != b->endpoint)
         return true;
     for (uint32_t i = 0; i < VMSIG_ENDPOINTS_MAX; i++)
-        if (a->endpoint_mask >> i & 1 && strcmp(endpoint_name(w->old, i), endpoint_name(w->now, i)) != 0)
+        if (a->endpoint_mask >> i & 1 && strcmp(endpoint_of(w->old, i)->name, endpoint_of(w->now, i)->name) != 0)
             return true;
     return false;
+}
+
+/* Of a gateway's endpoints. */
+static bool quiet_differs(const work *w, const vmsig_topo_actor *a) {
+    for (uint32_t i = 0; a->kind == VMSIG_TOPO_GATEWAY && i < VMSIG_ENDPOINTS_MAX; i++)
+        if (a->endpoint_mask >> i & 1 && endpoint_of(w->old, i)->quiet_ns != endpoint_of(w->now, i)->quiet_ns)
+            return true;
+    return false;
+}
+
+static bool unquiet_differs(const work *w, const vmsig_topo_actor *a) {
+    uint32_t id = (uint32_t)a->endpoint;
+    return a->kind == VMSIG_TOPO_HOST && endpoint_of(w->old, id)->unquiet_kill != endpoint_of(w->now, id)->unquiet_kill;
 }
 
 /* What a process is told at its start. */
@@ -90,6 +104,7 @@ static void compare_process(const work *w, const vmsig_topo_actor *a, const vmsi
         {"poll", a->poll != b->poll},
         {"cpu", a->cpu != b->cpu},
         {"endpoints", endpoints_differ(w, a, b)},
+        {"quiet", quiet_differs(w, b)},
         {"source", a->source != b->source},
         {"memctx", a->memctx != b->memctx},
         {"accepts", a->accepts != b->accepts},
@@ -107,7 +122,9 @@ static void compare_process(const work *w, const vmsig_topo_actor *a, const vmsi
 }
 
 /* What only the supervisor goes by. */
-static void compare_care(const vmsig_topo_actor *a, const vmsig_topo_actor *b, vmsig_topo_change *c) {
+static void compare_care(const work *w, const vmsig_topo_actor *a, const vmsig_topo_actor *b, vmsig_topo_change *c) {
+    if (unquiet_differs(w, b))
+        because(c, "unquiet");
     if (a->restart != b->restart)
         because(c, "restart");
     if (a->restarts_max != b->restarts_max)
@@ -140,7 +157,7 @@ static void compare_actor(work *w, uint32_t i) {
         c->what = VMSIG_TOPO_CHANGED;
     if (vmsig_topo_grants_differ(a, b))
         because(c, "grants");
-    compare_care(a, b, c);
+    compare_care(w, a, b, c);
     if (!c->why[0])
         w->n--;
 }

@@ -45,6 +45,9 @@ typedef struct vmsig_file_endpoint {
     int host;
     vmsig_file_stub stub;
     vmsig_file_qemu qemu;
+    uint64_t quiet;
+    bool quiet_set;
+    int unquiet;
     vmsig_file_run run;
     vmsig_conf_mark name_mark, id_mark, host_mark;
 } vmsig_file_endpoint;
@@ -66,9 +69,10 @@ typedef struct vmsig_file_actor {
     bool memctx;
     vmsig_conf_list accepts, endpoints;
     char *socket, *grants, *audit;
+    uint64_t retain;
     vmsig_conf_maps policies; /* vmsig_file_policy */
     vmsig_conf_mark name_mark, kind_mark, endpoint_mark, source_mark, memctx_mark, accepts_mark, endpoints_mark;
-    vmsig_conf_mark socket_mark, grants_mark, audit_mark, policies_mark;
+    vmsig_conf_mark socket_mark, grants_mark, audit_mark, retain_mark, policies_mark;
 } vmsig_file_actor;
 
 typedef struct vmsig_file_link {

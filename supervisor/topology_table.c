@@ -10,6 +10,7 @@ static const char *const drops[] = {"oldest", "newest", "block", NULL};         
 static const char *const limits[] = {"default", "none", NULL};
 static const char *const hosts[] = {"stub", "qemu", NULL};
 static const char *const accels[] = {"auto", "kvm", "tcg", NULL};
+static const char *const unquiets[] = {"close", "kill", NULL};
 static const char *const displays[] = {"none", "vnc", NULL};
 static const char *const kinds[] = {"context", "gateway", "sensor", "actor", NULL};
 
@@ -122,6 +123,12 @@ static const vmsig_conf_key endpoint_keys[] = {
      .choices = hosts, .help = "What it is: the built-in stub, or a VM under QEMU."},
     {KEY("stub", MAP), AT(vmsig_file_endpoint, stub), .sub = &stub_table, .help = "Settings of `host: stub`."},
     {KEY("qemu", MAP), AT(vmsig_file_endpoint, qemu), .sub = &qemu_table, .help = "Settings of `host: qemu`."},
+    {KEY("quiet", TIME), AT(vmsig_file_endpoint, quiet), SET(vmsig_file_endpoint, quiet), .min = SECOND / 1000,
+     .max = 3600 * SECOND, .help = "How long it may take, between two leases, to finish what is under way and to let go "
+                                   "of held keys. Without: 50ms for stub, 1s for qemu."},
+    {KEY("unquiet", CHOICE), AT(vmsig_file_endpoint, unquiet), .choices = unquiets, .fallback = "close",
+     .help = "What becomes of it when it takes longer: nobody gets the lease until it has come to rest; its VM is killed, "
+             "and started anew."},
     RUN_KEYS(vmsig_file_endpoint),
 };
 static const vmsig_conf_table endpoint_table = {
@@ -177,6 +184,9 @@ static const vmsig_conf_key actor_keys[] = {
     {KEY("audit", STRING), AT(vmsig_file_actor, audit), MARK(vmsig_file_actor, audit),
      .help = "Gateway: the file to which it appends what was granted, denied and done; its key files and older parts lie "
              "beside it. Without: none is kept."},
+    {KEY("retain", TIME), AT(vmsig_file_actor, retain), MARK(vmsig_file_actor, retain), .min = SECOND / 1000,
+     .max = 86400 * SECOND, .help = "Gateway: how long after its origin a retained event of a sensor is given to controls "
+                                    "that come late. Without: until a newer one, or the end of its epoch."},
     {KEY("policies", MAPS), AT(vmsig_file_actor, policies), MARK(vmsig_file_actor, policies), .max = 64,
      .sub = &policy_table, .help = "Context: pacing, coalescing and priority."},
     RUN_KEYS(vmsig_file_actor),

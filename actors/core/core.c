@@ -343,6 +343,13 @@ int vmsig_core_set_policy(vmsig_core *core, vmsig_source source, vmsig_dir dir, 
     return rc < 0 ? fail(rc) : 0;
 }
 
+int vmsig_core_set_retain(vmsig_core *core, uint64_t ttl_ns) {
+    if (!core)
+        return fail(-EINVAL);
+    vmsig_gate_set_retain(core->gate, ttl_ns);
+    return 0;
+}
+
 void vmsig_core_set_arbiter(vmsig_core *core, vmsig_arb_policy policy, void *ud) {
     if (core)
         vmsig_gate_set_arbiter(core->gate, policy, ud);

@@ -176,6 +176,9 @@ static int put_fact(vmsig_audit *a, const vmsig_audit_record *r, vmsig_audit_whe
     f.has_kind = (f.kind = r->kind) != 0;
     f.has_status = (f.status = r->status) != 0;
     f.has_detail = (f.detail = r->detail) != 0;
+    f.has_endpoint_mask = (f.endpoint_mask = r->endpoint_mask) != 0;
+    f.has_priority = (f.priority = r->priority) != 0;
+    f.has_count = (f.count = r->count ? r->count : 1) != 1;
     return put(a, &e, when);
 }
 
@@ -447,6 +450,10 @@ uint64_t vmsig_audit_look(vmsig_audit *a, uint64_t now_ns) {
 
 uint64_t vmsig_audit_durable(const vmsig_audit *a) {
     return a->durable;
+}
+
+uint64_t vmsig_audit_due(const vmsig_audit *a) {
+    return vmsig_audit_sync_due(a->sync);
 }
 
 int vmsig_audit_error(const vmsig_audit *a) {

@@ -58,6 +58,8 @@ typedef enum vmsig_audit_when { VMSIG_AUDIT_NOW, VMSIG_AUDIT_SOON, VMSIG_AUDIT_L
 int vmsig_audit_append(vmsig_audit *a, const vmsig_audit_record *rec, vmsig_audit_when when, uint64_t *seq);
 /* Everything up to this record is on the disk. */
 uint64_t vmsig_audit_durable(const vmsig_audit *a);
+/* When what was written is synced: CLOCK_MONOTONIC; 0 = at once, UINT64_MAX = all of it is, or is being. */
+uint64_t vmsig_audit_due(const vmsig_audit *a);
 /* 0 = open, else the error that closed it. */
 int vmsig_audit_error(const vmsig_audit *a);
 /* Where it has got to: its last record. */

@@ -289,6 +289,13 @@ int vmsig_audit_sync_state(vmsig_audit_sync *s, uint64_t *durable) {
     return err;
 }
 
+uint64_t vmsig_audit_sync_due(vmsig_audit_sync *s) {
+    pthread_mutex_lock(&s->lock);
+    uint64_t due = s->due_ns;
+    pthread_mutex_unlock(&s->lock);
+    return due;
+}
+
 int vmsig_audit_sync_bell(const vmsig_audit_sync *s) {
     return s->bell;
 }

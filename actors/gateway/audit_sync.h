@@ -29,6 +29,8 @@ int vmsig_audit_sync_rotate(vmsig_audit_sync *s, int fd);
 
 /* *durable: up to this record; the last error, or 0. */
 int vmsig_audit_sync_state(vmsig_audit_sync *s, uint64_t *durable);
+/* When it will next sync (CLOCK_MONOTONIC; 0 = at once), UINT64_MAX = there is nothing to. */
+uint64_t vmsig_audit_sync_due(vmsig_audit_sync *s);
 int vmsig_audit_sync_bell(const vmsig_audit_sync *s);
 
 #endif

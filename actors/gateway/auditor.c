@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "actors/gateway/commands.h"
+#include "actors/runtime/loop.h"
 #include "schema/caps.h"
 
 #define ROTATE_RETRY_NS 100000000u
@@ -14,7 +15,17 @@ typedef struct waiting {
     uint64_t corr, seq;
 } waiting;
 
+#define STORMS 64u /* principals that are told apart; of those that share a place, one begins where the other ends */
+
+/* The denials of one principal, of late. */
+typedef struct storm {
+    uint64_t since_ns; /* when this second began; 0 = never */
+    uint32_t principal, written;
+    vmsig_audit_record last; /* of those that were left out: count says how many */
+} storm;
+
 struct vmsig_auditor {
+    storm storms[STORMS];
     vmsig_audit *log;
     vmsig_gate *gate;
     int next; /* a segment that could not be taken yet; -1 = none */
@@ -30,8 +41,62 @@ static vmsig_audit_when when_of(const vmsig_audit_record *rec) {
     return rec->cls == VMSIG_LEASE_POWER || rec->cls == VMSIG_LEASE_MEMWRITE ? VMSIG_AUDIT_NOW : VMSIG_AUDIT_SOON;
 }
 
+/* ---- storms of denials --------------------------------------------------------------------------------- */
+
+static void end_storm(vmsig_auditor *u, storm *s) {
+    if (s->last.count && vmsig_audit_append(u->log, &s->last, VMSIG_AUDIT_LATER, NULL) == 0)
+        s->last.count = 0;
+    s->since_ns = s->written = 0;
+}
+
+/* A lease's denial comes with a result that says the same. */
+static bool denies(const vmsig_audit_record *rec) {
+    return rec->what == VMSIG_AUDIT_DENIED ||
+           (rec->what == VMSIG_AUDIT_RESULT && rec->kind == VMSIG_CMD_LEASE && rec->status != VMSIG_OK);
+}
+
+/* true: it is counted instead of written. */
+static bool storms(vmsig_auditor *u, const vmsig_audit_record *rec) {
+    storm *s = &u->storms[rec->principal % STORMS];
+    uint64_t now = vmsig_now_ns();
+    if (s->principal != rec->principal || now - s->since_ns >= VMSIG_AUDITOR_STORM_NS)
+        end_storm(u, s);
+    if (s->since_ns == 0)
+        s->since_ns = now;
+    s->principal = rec->principal;
+    if (s->written < VMSIG_AUDITOR_DENIALS) {
+        s->written++;
+        return false;
+    }
+    if (rec->what != VMSIG_AUDIT_DENIED)
+        return true;
+    uint32_t count = s->last.count + 1;
+    s->last = *rec;
+    s->last.count = count;
+    u->changed |= count == 1;
+    return true;
+}
+
+/* When the next one is over; 0 = there is none. */
+static uint64_t end_storms(vmsig_auditor *u, uint64_t now_ns, bool all) {
+    uint64_t due = 0;
+    for (unsigned i = 0; i < STORMS; i++) {
+        storm *s = &u->storms[i];
+        uint64_t over = s->since_ns + VMSIG_AUDITOR_STORM_NS;
+        if (s->last.count && (all || now_ns >= over))
+            end_storm(u, s);
+        else if (s->last.count && (due == 0 || over < due))
+            due = over;
+    }
+    return due;
+}
+
+/* ---- the hook ------------------------------------------------------------------------------------------ */
+
 static int hook(void *ud, const vmsig_audit_record *rec) {
     vmsig_auditor *u = ud;
+    if (denies(rec) && storms(u, rec))
+        return 0;
     vmsig_audit_when when = when_of(rec);
     uint64_t seq;
     int err = vmsig_audit_append(u->log, rec, when, &seq);
@@ -73,6 +138,9 @@ uint64_t vmsig_auditor_look(vmsig_auditor *u, uint64_t now_ns) {
     u->closed = vmsig_audit_error(u->log) != 0;
     vmsig_gate_close_leases(u->gate, u->closed);
     settle(u);
+    uint64_t storm_over = end_storms(u, now_ns, false);
+    if (storm_over && (due == 0 || due > storm_over))
+        due = storm_over;
     if (u->next >= 0 && (due == 0 || due > now_ns + ROTATE_RETRY_NS))
         due = now_ns + ROTATE_RETRY_NS;
     return due;
@@ -118,6 +186,7 @@ void vmsig_auditor_free(vmsig_auditor *u, int timeout_ms) {
     if (!u)
         return;
     vmsig_gate_set_audit(u->gate, NULL, NULL);
+    end_storms(u, 0, true);
     vmsig_audit_close(u->log, timeout_ms);
     if (u->next >= 0)
         close(u->next);

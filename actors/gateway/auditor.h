@@ -4,6 +4,9 @@
  *   gate ──record──► append ──► log          INTENT of power, memory-write: the command waits until it is durable
  *        ◄─intended── look ◄── durable       INTENT of input: soon · all else: later
  *
+ * A principal that is denied again and again fills no disk: beyond VMSIG_AUDITOR_DENIALS in a second its denials become
+ * one record, which says how many they were.
+ *
  * While the log is closed, commands that need a lease are answered UNAVAILABLE and no lease is granted; others go on, and
  * the log will tell how many records are missing.
  * One thread. Errors: 0 or negative errno.
@@ -13,6 +16,9 @@
 
 #include "actors/gateway/audit.h"
 #include "actors/gateway/gate.h"
+
+#define VMSIG_AUDITOR_DENIALS  32u
+#define VMSIG_AUDITOR_STORM_NS 1000000000ull
 
 typedef struct vmsig_auditor vmsig_auditor;
 

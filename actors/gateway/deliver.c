@@ -113,6 +113,13 @@ void vmsig_gate_join(vmsig_gate_control *c, uint64_t place, const vmsig_filter *
     c->join_skip = skip ? *skip : (vmsig_filter){0};
 }
 
+/* A sensor's only: what the VM is, and where its memory, holds until something newer says otherwise. */
+static bool too_old(vmsig_gate *g, const vmsig_event *ev) {
+    uint64_t now = vmsig_gate_now(g);
+    bool lasting = ev->kind == VMSIG_EV_VMHOST || ev->kind == VMSIG_EV_MEMCTX;
+    return g->env.retain_ns && !lasting && now >= ev->ts_ns && now - ev->ts_ns >= g->env.retain_ns;
+}
+
 /* Is what is retained here for this control, now? */
 static const vmsig_rec *retained_for(vmsig_gate_control *c, const vmsig_retained_entry *e) {
     vmsig_gate *g = c->gate;
@@ -124,7 +131,7 @@ static const vmsig_rec *retained_for(vmsig_gate_control *c, const vmsig_retained
     vmsig_rec_event(rec, ev);
     bool current = ev->kind == VMSIG_EV_VMHOST || ev->epoch == vmsig_gate_epoch(g, ev->endpoint);
     bool seen = vmsig_gate_sees(&c->filter, 0, rec, ev) && !vmsig_gate_sees(&c->join_skip, 0, rec, ev);
-    return current && seen ? rec : NULL;
+    return current && seen && !too_old(g, ev) ? rec : NULL;
 }
 
 /* After a loss: what this control holds of an endpoint may have been voided in what it missed. */

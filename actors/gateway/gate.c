@@ -149,8 +149,9 @@ static void session_end(vmsig_gate *g, vmsig_session_rec *s) {
 static void fill_defaults(vmsig_gate_env *env) {
     if (!env->default_ttl_ns)
         env->default_ttl_ns = 10000000000u;
-    if (!env->quiet_ns)
-        env->quiet_ns = 1000000000u;
+    for (uint32_t i = 0; i < VMSIG_ENDPOINTS_MAX; i++)
+        if (!env->quiet_ns[i])
+            env->quiet_ns[i] = 1000000000u;
     if (!env->command_ns)
         env->command_ns = 10000000000u;
     if (!env->queue_ns)
@@ -522,7 +523,9 @@ int vmsig_gate_set_grant(vmsig_gate *g, int control, const vmsig_grant *grant) {
     vmsig_audit_record rec = {.what = VMSIG_AUDIT_GRANT_SET,
                               .principal = c->filter.grant.principal,
                               .cls = UINT32_MAX,
-                              .detail = c->filter.grant.caps};
+                              .detail = c->filter.grant.caps,
+                              .endpoint_mask = c->filter.grant.endpoint_mask,
+                              .priority = c->filter.grant.priority};
     vmsig_gate_audit(g, &rec);
     refilter(g, c, &old);
     return 0;
@@ -559,6 +562,10 @@ void vmsig_gate_set_arbiter(vmsig_gate *g, vmsig_arb_policy policy, void *ud) {
 void vmsig_gate_set_audit(vmsig_gate *g, vmsig_audit_cb cb, void *ud) {
     g->audit = cb;
     g->audit_ud = ud;
+}
+
+void vmsig_gate_set_retain(vmsig_gate *g, uint64_t retain_ns) {
+    g->env.retain_ns = retain_ns;
 }
 
 void vmsig_gate_close_leases(vmsig_gate *g, bool closed) {

@@ -40,12 +40,14 @@ typedef struct vmsig_gate_env {
     vmsig_fence_page *(*fences)(void *ud);
     void (*wake)(void *ud); /* something was noted outside a turn: a turn is due */
     void (*log)(void *ud, const char *text);
-    uint64_t endpoint_mask;  /* those it serves */
-    uint64_t default_ttl_ns; /* 0 = 10 s */
-    uint64_t quiet_ns;       /* bound for a host to be quiet; 0 = 1 s */
-    uint64_t command_ns;     /* a command is answered TIMEOUT after it; 0 = 10 s */
-    uint64_t queue_ns;       /* an ACQUIRE waits in line at most this long; 0 = 60 s */
-    uint64_t grace_ns;       /* after a restart, what sessions have to come back; 0 = 1 s */
+    void (*unquiet)(void *ud, uint32_t endpoint); /* it did not become quiet: a class of it is closed */
+    uint64_t endpoint_mask;                       /* those it serves */
+    uint64_t default_ttl_ns;                      /* 0 = 10 s */
+    uint64_t quiet_ns[VMSIG_ENDPOINTS_MAX];       /* bound for a host to be quiet; 0 = 1 s */
+    uint64_t command_ns;                          /* a command is answered TIMEOUT after it; 0 = 10 s */
+    uint64_t queue_ns;                            /* an ACQUIRE waits in line at most this long; 0 = 60 s */
+    uint64_t retain_ns; /* how long after its origin a sensor's event is retained; 0 = no end */
+    uint64_t grace_ns;  /* after a restart, what sessions have to come back; 0 = 1 s */
     void *ud;
 } vmsig_gate_env;
 
@@ -108,6 +110,8 @@ void vmsig_gate_set_audit(vmsig_gate *g, vmsig_audit_cb cb, void *ud);
 /* The intent of the command that the audit was told of by `corr` is durable (OK): it goes its way at the next turn. Or it
  * cannot become so: the command is answered `status`. */
 void vmsig_gate_intended(vmsig_gate *g, uint64_t corr, vmsig_status status);
+/* As env.retain_ns, from now on. */
+void vmsig_gate_set_retain(vmsig_gate *g, uint64_t retain_ns);
 /* While closed, no lease is granted: ACQUIRE is answered UNAVAILABLE. */
 void vmsig_gate_close_leases(vmsig_gate *g, bool closed);
 

@@ -87,14 +87,20 @@ static void tell(vmsig_gate *g, uint32_t endpoint, uint32_t cls, const vmsig_slo
     }
 }
 
+static void closed(vmsig_gate *g, uint32_t endpoint, uint32_t cls) {
+    vmsig_gate_say(g, "endpoint %u does not become quiet: its lease class %u is closed until it does", endpoint, cls);
+    if (g->env.unquiet)
+        g->env.unquiet(g->env.ud, endpoint);
+}
+
 /* ---- a step, inside a transaction ---------------------------------------------------------------------- */
 
 static void step(vmsig_gate *g, uint32_t endpoint, uint32_t cls, vmsig_slot_event event, vmsig_slot_in *in) {
     vmsig_lease_slot *s = &g->d->lease[endpoint][cls];
-    uint32_t asked = s->fence_corr;
+    uint32_t asked = s->fence_corr, before = s->state;
     vmsig_slot_out out;
     in->now_ns = vmsig_gate_now(g);
-    in->quiet_ns = g->env.quiet_ns;
+    in->quiet_ns = g->env.quiet_ns[endpoint];
     vmsig_tx_save(&g->tx, s, sizeof *s);
     vmsig_tx_save(&g->tx, &g->d->next_token, sizeof g->d->next_token);
     vmsig_lease_step(s, event, in, &g->d->next_token, &out);
@@ -108,6 +114,8 @@ static void step(vmsig_gate *g, uint32_t endpoint, uint32_t cls, vmsig_slot_even
         tell(g, endpoint, cls, &out.told[i]);
     if (out.line)
         g->lines_due |= 1ull << endpoint;
+    if (s->state == VMSIG_SLOT_CLOSED && before != VMSIG_SLOT_CLOSED)
+        closed(g, endpoint, cls);
     if (s->state == VMSIG_SLOT_FENCING) {
         vmsig_gate_due(g, s->bound_ns);
         if (!s->fence_corr)

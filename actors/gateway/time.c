@@ -70,11 +70,8 @@ static void expire_slots(vmsig_gate *g, uint64_t now) {
             const vmsig_lease_slot *s = &g->d->lease[ep][cls];
             if (s->state == VMSIG_SLOT_HELD && now >= s->expires_ns)
                 vmsig_gate_slot_event(g, ep, cls, VMSIG_SLOT_EXPIRED, s->session);
-            if (s->state == VMSIG_SLOT_FENCING && now >= s->bound_ns) {
-                vmsig_gate_say(g, "endpoint %u does not become quiet: its lease class %u is closed until it does", ep,
-                               cls);
+            if (s->state == VMSIG_SLOT_FENCING && now >= s->bound_ns)
                 vmsig_gate_slot_event(g, ep, cls, VMSIG_SLOT_UNQUIET, 0);
-            }
             if (s->state == VMSIG_SLOT_HELD)
                 vmsig_gate_due(g, s->expires_ns);
             if (s->state == VMSIG_SLOT_FENCING)

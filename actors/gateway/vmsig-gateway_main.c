@@ -3,7 +3,7 @@
  *   contexts ──rings──► gate ──► server ──socket──► controls
  *            ◄─rings──    └────► auditor ──► audit log
  *
- * options: owner (uid that may do everything where there is no grants file), quiet_ms, command_ms, grace_ms,
+ * options: owner (uid that may do everything where there is no grants file), command_ms, grace_ms,
  * audit_bytes (size at which a new file of the audit log is begun)
  */
 #include <errno.h>
@@ -41,6 +41,7 @@ typedef struct gateway {
     bool has_grants;
     uint64_t endpoint_mask;
     const char *names[VMSIG_ENDPOINTS_MAX];
+    uint64_t quiet_ns[VMSIG_ENDPOINTS_MAX];
     ram ram[VMSIG_ENDPOINTS_MAX];
 } gateway;
 
@@ -61,6 +62,13 @@ static vmsig_fence_page *env_fences(void *ud) {
 
 static void env_log(void *ud, const char *text) {
     vmsig_rt_log(((gateway *)ud)->rt, "%s", text);
+}
+
+static void env_unquiet(void *ud, uint32_t endpoint) {
+    const gateway *g = ud;
+    int err = vmsig_rt_say_unquiet(g->rt, endpoint);
+    if (err)
+        vmsig_rt_log(g->rt, "cannot tell that endpoint %u does not become quiet: %s", endpoint, strerror(-err));
 }
 
 /* The link that takes an endpoint's commands. */
@@ -172,11 +180,13 @@ static int open_state(gateway *g) {
                           .ram = env_ram,
                           .fences = env_fences,
                           .log = env_log,
+                          .unquiet = env_unquiet,
                           .endpoint_mask = g->endpoint_mask,
-                          .quiet_ns = option_ms(g, "quiet_ms"),
                           .command_ns = option_ms(g, "command_ms"),
                           .grace_ns = option_ms(g, "grace_ms"),
+                          .retain_ns = option_ms(g, "retain_ms"),
                           .ud = g};
+    memcpy(env.quiet_ns, g->quiet_ns, sizeof env.quiet_ns);
     err = vmsig_gate_new(g->state + 1, (size_t)bytes - sizeof *g->state, &env, &g->gate);
     if (err)
         vmsig_rt_fail(g->rt, "cannot set up the gate in %lld bytes of durable state: %s", bytes, strerror(-err));
@@ -197,6 +207,7 @@ static int boot(void *self, vmsig_rt *rt) {
             return -EINVAL;
         g->endpoint_mask |= 1ull << id;
         g->names[id] = b->endpoints[i]->name;
+        g->quiet_ns[id] = b->endpoints[i]->quiet_ns;
     }
     int err = read_grants(g);
     return err ? err : open_state(g);

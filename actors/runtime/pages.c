@@ -169,6 +169,15 @@ int vmsig_rt_ask_audit(vmsig_rt *rt) {
     return vmsig_rt_send(rt, &m, -1);
 }
 
+int vmsig_rt_say_unquiet(vmsig_rt *rt, uint32_t endpoint) {
+    Vmsig__Pb__Unquiet unquiet = VMSIG__PB__UNQUIET__INIT;
+    unquiet.endpoint = endpoint;
+    Vmsig__Pb__FromActor m = VMSIG__PB__FROM_ACTOR__INIT;
+    m.m_case = VMSIG__PB__FROM_ACTOR__M_UNQUIET;
+    m.unquiet = &unquiet;
+    return vmsig_rt_send(rt, &m, -1);
+}
+
 void vmsig_rt_pages_drop(vmsig_rt *rt) {
     if (rt->board)
         vmsig_board_close(rt->board);

@@ -107,6 +107,8 @@ int vmsig_rt_state_fd(const vmsig_rt *rt);
 int vmsig_rt_fd(const vmsig_rt *rt, Vmsig__Pb__FdKind kind);
 /* Gateway: asks for the next segment of its audit log; it comes as FD_AUDIT. */
 int vmsig_rt_ask_audit(vmsig_rt *rt);
+/* Gateway: an endpoint does not become quiet, and the topology may want it killed. */
+int vmsig_rt_say_unquiet(vmsig_rt *rt, uint32_t endpoint);
 
 /* The epoch of an endpoint, 0 = none (its host is down, or its page's incarnation is not the board's). Two loads. */
 uint32_t vmsig_rt_epoch(const vmsig_rt *rt, uint32_t endpoint);

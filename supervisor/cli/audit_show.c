@@ -74,7 +74,7 @@ static void print_fact(const Vmsig__Pb__AuditFact *f) {
     if (f->what != VMSIG_AUDIT_EPOCH)
         printf(" uid %u", f->principal);
     if (f->what == VMSIG_AUDIT_GRANT_SET) {
-        printf(" capabilities 0x%x", f->detail);
+        printf(" capabilities 0x%x endpoints 0x%" PRIx64 " priority %u", f->detail, f->endpoint_mask, f->priority);
         return;
     }
     if (is_about_a_control(f->what)) {
@@ -96,6 +96,8 @@ static void print_fact(const Vmsig__Pb__AuditFact *f) {
         printf(": %s", vmsig_status_name(f->status));
     if ((f->what == VMSIG_AUDIT_DENIED && !f->status) || f->what == VMSIG_AUDIT_PREEMPTED)
         printf(" (held by uid %u)", f->detail);
+    if (f->count > 1)
+        printf(" (%u denials in a second, this the last)", f->count);
 }
 
 static void print_note(const Vmsig__Pb__AuditNote *n) {
@@ -149,6 +151,12 @@ static json_t *fact_json(const Vmsig__Pb__AuditFact *f) {
                           "status", I(f->status), "op", op_name(f), "detail", I(f->detail));
     if (o && f->cls != UINT32_MAX)
         json_object_set_new(o, "lease", json_string(vmsig_word(VMSIG_WORDS_LEASE_CLASS, f->cls)));
+    if (o && f->what == VMSIG_AUDIT_GRANT_SET) {
+        json_object_set_new(o, "endpoint_mask", json_integer(I(f->endpoint_mask)));
+        json_object_set_new(o, "priority", json_integer(I(f->priority)));
+    }
+    if (o && f->count != 1)
+        json_object_set_new(o, "count", json_integer(I(f->count)));
     return o;
 }
 

@@ -25,7 +25,7 @@ run_topology() { # NAME PROGRAM
     keys
     mkdir -p "$tmp/run"
     {
-        echo "endpoints: [{name: lab, id: 0, host: stub}]"
+        echo "endpoints: [{name: lab, id: 0, host: stub, quiet: 20s}]"
         echo "actors:"
         echo "  - {name: ctx, kind: context}"
         echo "  - {name: gate, kind: gateway, socket: $tmp/s}"

@@ -8,7 +8,7 @@ from lab import Lab, expect, main, until
 
 AUDITED = """\
 endpoints:
-  - {name: box, id: 0, host: stub, stub: {memory: 16M}}
+  - {name: box, id: 0, host: stub, quiet: 20s, stub: {memory: 16M}}
 actors:
   - {name: ctx, kind: context}
   - {name: gate, kind: gateway, audit: audit.log%s}

@@ -266,6 +266,73 @@ static void count(void *ud, const Vmsig__Pb__AuditEntry *e) {
         c->status[e->fact->status]++;
 }
 
+static void note_grant(void *ud, const Vmsig__Pb__AuditEntry *e) {
+    Vmsig__Pb__AuditFact *f = ud;
+    if (e->m_case == VMSIG__PB__AUDIT_ENTRY__M_FACT && e->fact->what == VMSIG_AUDIT_GRANT_SET)
+        *f = *e->fact;
+}
+
+static void check_log(log_dir *d, void (*on_entry)(void *ud, const Vmsig__Pb__AuditEntry *e), void *ud) {
+    log_bytes b = log_read(d->file[0]);
+    vmsig_audit_check check = {.on_entry = on_entry, .ud = ud};
+    vmsig_audit_check_segment(&check, "log", b.at, b.len);
+    cr_expect_eq(vmsig_audit_check_end(&check), VMSIG_AUDIT_VALID, "%s", check.why);
+    free(b.at);
+}
+
+Test(gate, a_grant_is_recorded_whole) {
+    audited a = begin();
+    seen *s = world_attach(a.w);
+    world_grant(a.w, s, 4711, 0x8000000000000002u, VMSIG_CAP_OBSERVE | VMSIG_CAP_POWER, 77);
+    vmsig_auditor_free(a.u, 10000);
+    a.u = NULL;
+    Vmsig__Pb__AuditFact f = VMSIG__PB__AUDIT_FACT__INIT;
+    check_log(a.d, note_grant, &f);
+    cr_expect_eq(f.principal, 4711u);
+    cr_expect_eq(f.endpoint_mask, 0x8000000000000002u);
+    cr_expect_eq(f.detail, VMSIG_CAP_OBSERVE | VMSIG_CAP_POWER);
+    cr_expect_eq(f.priority, 77u);
+    end(&a);
+}
+
+typedef struct storm_seen {
+    uint32_t records, denials, others;
+} storm_seen;
+
+static void count_denials(void *ud, const Vmsig__Pb__AuditEntry *e) {
+    storm_seen *s = ud;
+    if (e->m_case != VMSIG__PB__AUDIT_ENTRY__M_FACT || e->fact->what != VMSIG_AUDIT_DENIED)
+        return;
+    s->records += e->fact->principal == 1000;
+    s->denials += e->fact->principal == 1000 ? e->fact->count : 0;
+    s->others += e->fact->principal == 2000 ? e->fact->count : 0;
+}
+
+/* All are told of, in few records; another's denial in the midst of it stands for itself. */
+Test(gate, a_storm_of_denials_fills_no_disk_and_loses_no_count) {
+    audited a = begin();
+    seen *s = world_control(a.w, 1000, 1), *t = world_control(a.w, 2000, 1), *h = world_control(a.w, 3000, 1);
+    token_of(&a, h, 0, VMSIG_LEASE_INPUT, 1);
+    for (uint64_t i = 1; i <= 5000; i++) {
+        if (i % 2)
+            send(s, world_key(0, 0, i));
+        else
+            world_lease(a.w, s, 0, VMSIG_LEASE_ACQUIRE, VMSIG_LEASE_INPUT, 0, i);
+        if (i == 2500)
+            send(t, world_key(0, 0, 1));
+    }
+    cr_expect_neq(vmsig_auditor_look(a.u, vmsig_now_ns()), 0, "it is to be looked at when the second is over");
+    vmsig_auditor_look(a.u, vmsig_now_ns() + VMSIG_AUDITOR_STORM_NS);
+    vmsig_auditor_free(a.u, 10000);
+    a.u = NULL;
+    storm_seen c = {0};
+    check_log(a.d, count_denials, &c);
+    cr_expect_eq(c.denials, 5000u);
+    cr_expect_lt(c.records, 1000u);
+    cr_expect_eq(c.others, 1u);
+    end(&a);
+}
+
 Test(gate, everything_that_matters_is_in_the_log) {
     audited a = begin();
     seen *s = world_control(a.w, 1000, 1), *t = world_control(a.w, 2000, 1), *u = world_control(a.w, 3000, 9);

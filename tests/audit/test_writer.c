@@ -35,6 +35,46 @@ Test(writer, what_is_due_at_once_is_durable_without_delay) {
     log_free(d);
 }
 
+static int hold_disk;
+static int held_disk(int fd) {
+    while (__atomic_load_n(&hold_disk, __ATOMIC_ACQUIRE))
+        poll(NULL, 0, 1);
+    return fdatasync(fd);
+}
+
+/* When the sync begins, to the nanosecond of the append: half of what is promised, the other half is the disk's. */
+Test(writer, each_record_is_synced_at_its_time_and_the_earliest_counts) {
+    static const struct {
+        vmsig_audit_when when;
+        uint64_t ns;
+    } rows[] = {{VMSIG_AUDIT_LATER, VMSIG_AUDIT_LATER_NS}, {VMSIG_AUDIT_SOON, VMSIG_AUDIT_SOON_NS}};
+    cr_expect_eq(2 * VMSIG_AUDIT_LATER_NS, 100000000u);
+    cr_expect_eq(2 * VMSIG_AUDIT_SOON_NS, 50000000u);
+    for (unsigned i = 0; i < 2; i++) {
+        log_dir *d = log_new();
+        d->cfg.fdatasync = held_disk;
+        log_open(d);
+        vmsig_audit_record rec = log_fact(7);
+        uint64_t seq, before, due, after;
+        cr_assert_eq(vmsig_audit_append(d->a, &rec, VMSIG_AUDIT_NOW, &seq), 0);
+        cr_assert(LOG_UNTIL(d, vmsig_audit_durable(d->a) >= seq));
+        __atomic_store_n(&hold_disk, 1, __ATOMIC_RELEASE);
+        cr_assert_eq(vmsig_audit_append(d->a, &rec, VMSIG_AUDIT_NOW, &seq), 0);
+        cr_assert(LOG_UNTIL(d, vmsig_audit_due(d->a) == UINT64_MAX), "the disk has it, and keeps the thread");
+        before = vmsig_now_ns();
+        cr_assert_eq(vmsig_audit_append(d->a, &rec, rows[i].when, &seq), 0);
+        after = vmsig_now_ns();
+        due = vmsig_audit_due(d->a);
+        cr_expect(due >= before + rows[i].ns && due <= after + rows[i].ns);
+        cr_assert_eq(vmsig_audit_append(d->a, &rec, VMSIG_AUDIT_LATER, NULL), 0);
+        cr_expect_eq(vmsig_audit_due(d->a), due, "a later one does not put it off");
+        cr_assert_eq(vmsig_audit_append(d->a, &rec, VMSIG_AUDIT_NOW, NULL), 0);
+        cr_expect_eq(vmsig_audit_due(d->a), 0, "one that is due at once takes the others along");
+        __atomic_store_n(&hold_disk, 0, __ATOMIC_RELEASE);
+        log_free(d);
+    }
+}
+
 Test(writer, the_key_moves_on_and_the_former_is_gone) {
     log_dir *d = log_new();
     uint8_t key[VMSIG_AUDIT_KEY];

@@ -117,7 +117,7 @@ static void write_topology(const chaos *c) {
     if (f == NULL)
         die(c, path);
     fputs("limits: none\nslots: 64\narena: 16K\nendpoints:\n"
-          "  - {name: box, id: 0, host: stub, stub: {memory: 4M, boot_ms: 1, hz: 100}}\nactors:\n"
+          "  - {name: box, id: 0, host: stub, quiet: 20s, stub: {memory: 4M, boot_ms: 1, hz: 100}}\nactors:\n"
           "  - {name: gate, kind: gateway}\n  - {name: ctx, kind: context, policies: [\n"
           "     {source: input, dir: down, min_gap: 1ms, max_inflight: 8, drop: oldest},\n",
           f);

@@ -282,6 +282,39 @@ Test(gate, a_retained_event_goes_by_a_tombstone_an_invalidation_and_the_end_of_i
     world_free(w);
 }
 
+/* A control that comes now, and what it is given. */
+static seen *late(world *w) {
+    seen *s = world_attach(w);
+    world_grant(w, s, 1, 1, VMSIG_CAP_OBSERVE | VMSIG_CAP_MEMCTX, 0);
+    vmsig_gate_turn(w->gate);
+    return s;
+}
+
+Test(gate, a_sensors_retained_event_goes_when_its_time_is_over) {
+    world *w = world_new();
+    w->ram_fd[0] = 42;
+    vmsig_gate_set_retain(w->gate, 1000);
+    world_memctx(w, 0, 0x1000);
+    vmsig_event keep = world_event(w, 0, 9, 70, 5);
+    keep.flags = VMSIG_EVF_RETAIN;
+    keep.ts_ns = w->now;
+    world_take(w, &keep);
+    w->now += 999;
+    seen *s = late(w);
+    cr_expect_eq(s->n, 3, "memctx, the event, the end of the set");
+    cr_expect_not_null(seen_last(s, 70));
+    w->now += 1;
+    s = late(w);
+    cr_expect_eq(s->n, 2, "what the endpoint is has no end of this sort");
+    cr_expect_null(seen_last(s, 70));
+    keep.ts_ns = w->now + 5; /* another clock, a little ahead */
+    keep.seq = ++w->seq;
+    world_take(w, &keep);
+    s = late(w);
+    cr_expect_not_null(seen_last(s, 70), "a newer one counts anew");
+    world_free(w);
+}
+
 Test(gate, memctx_waits_for_its_fd_and_comes_only_as_the_pair) {
     world *w = world_new();
     seen *s = world_control(w, 1, 0);

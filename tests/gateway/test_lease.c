@@ -228,6 +228,27 @@ Test(lease, a_host_that_never_becomes_quiet_closes_the_class) {
     world_free(w);
 }
 
+Test(lease, each_endpoint_has_a_bound_of_its_own) {
+    world *w = world_new();
+    vmsig_gate_free(w->gate);
+    w->env.quiet_ns[1] = 50;
+    world_boot(w);
+    seen *a = world_control(w, 11, 1), *b = world_control(w, 22, 2);
+    static const uint64_t bound[] = {SEC, 50};
+    for (uint32_t ep = 0; ep < 2; ep++) {
+        world_lease(w, a, ep, VMSIG_LEASE_ACQUIRE, VMSIG_LEASE_POWER, 0, 1 + ep);
+        world_lease(w, b, ep, VMSIG_LEASE_ACQUIRE, VMSIG_LEASE_POWER, 0, 1 + ep);
+        w->now += bound[ep] - 1;
+        vmsig_gate_turn(w->gate);
+        cr_expect_eq(vmsig_gate_lease(w->gate, ep, VMSIG_LEASE_POWER, NULL, NULL), VMSIG_SLOT_FENCING);
+        w->now += 1;
+        vmsig_gate_turn(w->gate);
+        cr_expect_eq(vmsig_gate_lease(w->gate, ep, VMSIG_LEASE_POWER, NULL, NULL), VMSIG_SLOT_CLOSED);
+        cr_expect_eq(seen_status(b, 1 + ep, NULL), VMSIG_UNAVAILABLE);
+    }
+    world_free(w);
+}
+
 Test(lease, a_host_that_says_it_cannot_closes_the_class_until_its_epoch_moves) {
     world *w = world_new();
     seen *a = world_control(w, 11, 1), *b = world_control(w, 22, 2);

@@ -333,7 +333,7 @@ static void boot(sim *s, bool resume) {
                                 .published = was_published,
                                 .fences = fences_of,
                                 .endpoint_mask = 1,
-                                .quiet_ns = 20 * MS,
+                                .quiet_ns = {20 * MS},
                                 .command_ns = 200 * MS,
                                 .queue_ns = 100 * MS,
                                 .grace_ns = 10 * MS,

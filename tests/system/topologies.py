@@ -2,7 +2,7 @@
 
 PLAIN = """\
 endpoints:
-  - {name: box, id: 0, host: stub, stub: {memory: 16M}}
+  - {name: box, id: 0, host: stub, quiet: 20s, stub: {memory: 16M}}
 actors:
   - {name: ctx, kind: context}
   - {name: gate, kind: gateway}
@@ -13,8 +13,8 @@ actors:
 
 TWO = """\
 endpoints:
-  - {name: one, id: 0, host: stub, stub: {memory: 16M}}
-  - {name: two, id: 1, host: stub, stub: {memory: 16M}}
+  - {name: one, id: 0, host: stub, quiet: 20s, stub: {memory: 16M}}
+  - {name: two, id: 1, host: stub, quiet: 20s, stub: {memory: 16M}}
 actors:
   - {name: ctx, kind: context}
   - {name: gate, kind: gateway, grants: grants.yaml}
@@ -24,7 +24,7 @@ actors:
 
 IDLE = """\
 endpoints:
-  - {name: box, id: 0, host: stub, stub: {hz: 0}}
+  - {name: box, id: 0, host: stub, quiet: 20s, stub: {hz: 0}}
 actors:
   - {name: ctx, kind: context, poll: block}
   - {name: gate, kind: gateway, poll: block}

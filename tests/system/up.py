@@ -8,7 +8,7 @@ from lab import DEADLINE, Lab, alive, expect, main, until
 
 
 TICKING = """
-endpoints: [{name: stub, id: 0, host: stub}]
+endpoints: [{name: stub, id: 0, host: stub, quiet: 20s}]
 actors:
   - {name: ctx, kind: context}
   - {name: gate, kind: gateway, socket: control.sock}

@@ -49,3 +49,4 @@ check() { # NAME SOURCES...
 
 check ring schema/slot.c rings/ring_*.c rings/shm.c rings/bell.c
 check submit actors/context/ctx.c actors/context/engine*.c
+check sync actors/gateway/audit_sync.c -isystem "$1/gen" -lsodium

@@ -363,17 +363,27 @@ static void note_epochs(vmsig_sup *s) {
     }
 }
 
+/* A successor will find the next topology. Failing, nothing has changed. */
+static int shelve_next(vmsig_sup *s) {
+    vmsig_sup_source was = s->source;
+    uint32_t link = s->next_link;
+    s->source = s->change.source;
+    s->next_link = s->change.next_link;
+    int rc = vmsig_sup_shelve_topology(s, s->change.topo);
+    if (rc) {
+        s->source = was;
+        s->next_link = link;
+        return rc;
+    }
+    vmsig_sup_source_free(&was);
+    s->change.source = (vmsig_sup_source){0};
+    return 0;
+}
+
 /* The next topology takes the place of the present one. */
 static int turn_over(vmsig_sup *s) {
     vmsig_topology *old = s->topo, *now = s->change.topo;
-    note_epochs(s);
-    vmsig_sup_source_free(&s->source);
-    s->source = s->change.source;
-    s->change.source = (vmsig_sup_source){0};
-    s->next_link = s->change.next_link;
-    int rc = vmsig_sup_shelve_topology(s, now);
-    if (rc == 0)
-        rc = vmsig_sup_links_change(s);
+    int rc = vmsig_sup_links_change(s);
     if (rc)
         return rc;
     change_sockets(s);
@@ -394,7 +404,14 @@ static int turn_over(vmsig_sup *s) {
 }
 
 static void commit(vmsig_sup *s) {
-    int rc = s->change.topo ? turn_over(s) : 0;
+    note_epochs(s);
+    int rc = s->change.topo ? shelve_next(s) : 0;
+    if (rc) {
+        vmsig_sup_say("the change cannot be made: %s; all stays as it was", strerror(-rc));
+        vmsig_sup_change_undo(s);
+        return;
+    }
+    rc = s->change.topo ? turn_over(s) : 0;
     if (rc) {
         vmsig_sup_say("the change cannot be made: %s; stopping everything", strerror(-rc));
         vmsig_sup_stop(s, 1);

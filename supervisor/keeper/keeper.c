@@ -394,7 +394,10 @@ static void start_supervisor(keeper *k) {
     }
     if (pid < 0) {
         say("cannot start %s: %s (%s)", program->argv[0], strerror((int)-pid), step);
-        decide(k, 1);
+        if (k->starts == 0 || ++k->streak > STREAK_MAX)
+            decide(k, 1);
+        else /* it could be started before: what is short now may not be so for long */
+            k->restart_ns = now_ns() + BACKOFF_NS;
         return;
     }
     k->supervisor = pid;

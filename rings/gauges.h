@@ -14,7 +14,8 @@
 #include <stdint.h>
 
 #define VMSIG_GAUGES_MAGIC 0x7365677561676d76ull /* "vmgauges" */
-#define VMSIG_HIST_BUCKETS 320u                  /* 1 ns .. 73 minutes */
+#define VMSIG_REMARK_MAX   448u
+#define VMSIG_HIST_BUCKETS 320u /* 1 ns .. 73 minutes */
 
 typedef struct vmsig_hist {
     uint64_t count;
@@ -44,7 +45,8 @@ typedef struct vmsig_gauges {
     alignas(64) uint64_t stamp_ns; /* CLOCK_MONOTONIC of the last turn that worked */
     uint64_t turns;
     uint64_t wakeups;
-    int32_t audit_error; /* of a gateway: 0, or the -errno that closed its audit log */
+    int32_t audit_error;           /* of a gateway: 0, or the -errno that closed its audit log */
+    char remark[VMSIG_REMARK_MAX]; /* for people: what of the actor's work is off, and why; NUL-terminated */
     vmsig_link_gauge links[];
 } vmsig_gauges;
 

@@ -80,13 +80,18 @@ static void send_unsent(vmsig_sup_actor *a) {
 
 /* ---- receiving ----------------------------------------------------------------------------------------- */
 
+/* What an actor says goes to a terminal. */
+void vmsig_sup_printable(char *text) {
+    for (; *text; text++)
+        if ((unsigned char)*text < 32)
+            *text = ' ';
+}
+
 static void keep_why(vmsig_sup_actor *a, const char *why) {
     size_t n = strnlen(why, sizeof a->why - 1);
     memcpy(a->why, why, n);
     a->why[n] = 0;
-    for (size_t i = 0; i < n; i++)
-        if ((unsigned char)a->why[i] < 32)
-            a->why[i] = ' '; /* it goes to a terminal */
+    vmsig_sup_printable(a->why);
 }
 
 /* A class of an endpoint is closed: the gateway, whose it is, says so. */

@@ -1,5 +1,7 @@
 /* Guest RAM: the read-only fd that a host offers, handed to those whom the topology entitles. */
 #include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "supervisor/supervisor.h"
@@ -23,16 +25,31 @@ static void hand_on(vmsig_sup_actor *a, uint32_t endpoint) {
     vmsig_sup_send(a, &m, &r->fd, 1);
 }
 
-/* What is handed on can never become writable: neither the fd, nor by opening it anew. */
-static bool read_only(int fd) {
-    int flags = fcntl(fd, F_GETFL), seals = fcntl(fd, F_GET_SEALS);
-    return flags >= 0 && (flags & O_ACCMODE) == O_RDONLY && seals >= 0 &&
-           (seals & (F_SEAL_FUTURE_WRITE | F_SEAL_WRITE));
+bool vmsig_sup_ram_sealed(int fd) {
+    int seals = fcntl(fd, F_GET_SEALS);
+    return seals >= 0 && (seals & (F_SEAL_FUTURE_WRITE | F_SEAL_WRITE));
+}
+
+static bool attached(const vmsig_sup_actor *a) {
+    for (size_t i = 0; i < a->topo->options_n; i++)
+        if (strcmp(a->topo->options[i].key, "attach.ram") == 0)
+            return true;
+    return false;
+}
+
+/* What is handed on can never become writable: neither the fd, nor by opening it anew. The file of a VM that somebody
+ * else started has no seals: there, only its owner could. */
+static bool read_only(const vmsig_sup_actor *a, int fd) {
+    int flags = fcntl(fd, F_GETFL);
+    struct stat st;
+    bool closed = vmsig_sup_ram_sealed(fd) || (attached(a) && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) &&
+                                               (st.st_mode & (S_IWGRP | S_IWOTH)) == 0);
+    return flags >= 0 && (flags & O_ACCMODE) == O_RDONLY && closed;
 }
 
 void vmsig_sup_ram_offered(vmsig_sup_actor *a, const Vmsig__Pb__Ram *m, int fd) {
     vmsig_sup *s = a->sup;
-    if (a->topo->kind != VMSIG_TOPO_HOST || m->endpoint != (uint32_t)a->topo->endpoint || !read_only(fd)) {
+    if (a->topo->kind != VMSIG_TOPO_HOST || m->endpoint != (uint32_t)a->topo->endpoint || !read_only(a, fd)) {
         vmsig_sup_kill(a, "offers RAM that is not its own, or not read-only and sealed");
         return;
     }

@@ -22,6 +22,7 @@ typedef struct answer {
     Vmsig__Pb__StatusActor *actors, **actor_list;
     Vmsig__Pb__StatusLink *links, **link_list;
     Vmsig__Pb__StatusEndpoint *endpoints, **endpoint_list;
+    char (*remarks)[VMSIG_REMARK_MAX];
     Vmsig__Pb__StatusControl *controls, **control_list;
     Vmsig__Pb__StatusUpgrade upgrade;
     Vmsig__Pb__StatusProtection protections[PROTECTIONS_N], *protection_list[PROTECTIONS_N];
@@ -148,13 +149,27 @@ static const vmsig_sup_actor *dumpable(const vmsig_sup *s) {
     return NULL;
 }
 
+static const vmsig_topo_endpoint *unsealed_ram(const vmsig_sup *s) {
+    for (size_t i = 0; i < s->topo->endpoints_n; i++) {
+        int fd = s->ram[s->topo->endpoints[i].id].fd;
+        if (fd >= 0 && !vmsig_sup_ram_sealed(fd))
+            return &s->topo->endpoints[i];
+    }
+    return NULL;
+}
+
 static void fill_protections(const vmsig_sup *s, answer *b) {
     bool root = geteuid() == 0, shared = shared_uids(s);
     const vmsig_sup_actor *bare = dumpable(s);
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     int nodes = vmsig_numa_nodes();
-    snprintf(b->why[0], sizeof b->why[0], "each shared memfd has one writer and is sealed before another sees it");
-    protection(b, 0, "sealed memory", true);
+    const vmsig_topo_endpoint *open_ram = unsealed_ram(s);
+    if (open_ram)
+        snprintf(b->why[0], sizeof b->why[0], "the RAM of %s, which is attached, is a file that its owner can write",
+                 open_ram->name);
+    else
+        snprintf(b->why[0], sizeof b->why[0], "each shared memfd has one writer and is sealed before another sees it");
+    protection(b, 0, "sealed memory", !open_ram);
     if (!root)
         snprintf(b->why[1], sizeof b->why[1], "all run as uid %u: contained against accident, not malice",
                  (unsigned)geteuid());
@@ -188,6 +203,7 @@ static void free_answer(answer *b) {
     free(b->link_list);
     free(b->endpoints);
     free(b->endpoint_list);
+    free(b->remarks);
     free(b->controls);
     free(b->control_list);
     free(b);
@@ -204,10 +220,11 @@ static answer *new_answer(const vmsig_topology *t) {
     b->link_list = calloc(t->links_n + 1, sizeof(void *));
     b->endpoints = calloc(t->endpoints_n + 1, sizeof *b->endpoints);
     b->endpoint_list = calloc(t->endpoints_n + 1, sizeof(void *));
+    b->remarks = calloc(t->endpoints_n + 1, sizeof *b->remarks);
     b->controls = calloc(t->actors_n + 1, sizeof *b->controls);
     b->control_list = calloc(t->actors_n + 1, sizeof(void *));
     if (b->actors && b->actor_list && b->last_exits && b->links && b->link_list && b->endpoints && b->endpoint_list &&
-        b->controls && b->control_list)
+        b->remarks && b->controls && b->control_list)
         return b;
     free_answer(b);
     return NULL;
@@ -238,6 +255,16 @@ static void fill_actors(vmsig_sup *s, answer *b) {
     }
 }
 
+/* From a page that the actor writes meanwhile: it goes to a terminal. */
+static bool take_remark(const vmsig_sup_actor *a, char out[VMSIG_REMARK_MAX]) {
+    if (a->gauges_map == NULL || a->state != VMSIG_ACTOR_READY)
+        return false;
+    memcpy(out, a->gauges_map->remark, VMSIG_REMARK_MAX - 1);
+    out[VMSIG_REMARK_MAX - 1] = 0;
+    vmsig_sup_printable(out);
+    return out[0] != 0;
+}
+
 static void fill_rest(vmsig_sup *s, answer *b) {
     Vmsig__Pb__Status *o = &b->status;
     o->links = b->link_list;
@@ -257,6 +284,8 @@ static void fill_rest(vmsig_sup *s, answer *b) {
         e->state = (char *)vmsig_actor_state_name(host->state);
         e->epoch = vmsig_sup_epoch(host);
         e->incarnation = host->incarnation;
+        if (take_remark(host, b->remarks[o->n_endpoints]))
+            e->remark = b->remarks[o->n_endpoints];
     }
 }
 

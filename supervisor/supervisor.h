@@ -260,6 +260,8 @@ int vmsig_sup_send_grants(vmsig_sup_actor *a);
 void vmsig_sup_watch_boot(vmsig_sup_actor *a);
 /* Handles all that waits in the boot socket. */
 void vmsig_sup_drain_boot(vmsig_sup_actor *a);
+/* Control characters become blanks: for what an actor says and a terminal shows. */
+void vmsig_sup_printable(char *text);
 void vmsig_sup_close_boot(vmsig_sup_actor *a);
 
 int vmsig_sup_send_fd(vmsig_sup_actor *a, Vmsig__Pb__FdKind kind, int fd);
@@ -312,6 +314,8 @@ const vmsig_link_gauge *vmsig_sup_gauge(const vmsig_sup_actor *a, uint32_t link,
 uint32_t vmsig_sup_epoch(const vmsig_sup_actor *host);
 
 /* ---- ram.c ---- */
+/* No writable mapping of it can be made any more. */
+bool vmsig_sup_ram_sealed(int fd);
 void vmsig_sup_ram_offered(vmsig_sup_actor *a, const Vmsig__Pb__Ram *m, int fd);
 void vmsig_sup_ram_asked(vmsig_sup_actor *a, const Vmsig__Pb__RamAsk *m);
 void vmsig_sup_ram_boot(vmsig_sup_actor *a);

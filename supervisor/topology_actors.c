@@ -152,7 +152,26 @@ static int add_text(const vmsig_topo_build *b, vmsig_topo_actor *a, const char *
     return text ? add_option(b, a, key, text) : 0;
 }
 
+/* All others are what only a QEMU that is started here can be told. */
+static int attach_options(const vmsig_topo_build *b, const vmsig_file_qemu *f, vmsig_topo_actor *a) {
+    const struct {
+        const char *key;
+        vmsig_conf_mark at;
+    } others[] = {{"memory", f->memory_mark},   {"accel", f->accel_mark},     {"program", f->program_mark},
+                  {"machine", f->machine_mark}, {"cpu", f->cpu_mark},         {"kernel", f->kernel_mark},
+                  {"append", f->append_mark},   {"initrd", f->initrd_mark},   {"disk", f->disk_mark},
+                  {"console", f->console_mark}, {"display", f->display_mark}, {"args", f->args_mark}};
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
+        if (others[i].at.line)
+            return vmsig_topo_fail(
+                b, others[i].at, "%s: found it beside `attach`, expected none: that QEMU runs already", others[i].key);
+    int err = add_path(b, a, "attach.qmp", f->attach.qmp);
+    return err < 0 ? err : add_path(b, a, "attach.ram", f->attach.ram);
+}
+
 static int qemu_options(const vmsig_topo_build *b, const vmsig_file_qemu *f, vmsig_topo_actor *a) {
+    if (f->attach_mark.line)
+        return attach_options(b, f, a);
     if (f->memory % (1u << 20) != 0)
         return vmsig_topo_fail(b, f->memory_mark, "memory: found %" PRIu64 " bytes, expected a multiple of 1M",
                                f->memory);

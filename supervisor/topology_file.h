@@ -29,14 +29,20 @@ typedef struct vmsig_file_stub {
     vmsig_conf_mark memory_mark;
 } vmsig_file_stub;
 
+typedef struct vmsig_file_attach {
+    char *qmp, *ram;
+} vmsig_file_attach;
+
 typedef struct vmsig_file_qemu {
+    vmsig_file_attach attach;
     uint64_t memory;
     int accel;
     char *program, *machine, *cpu, *kernel, *append, *initrd, *disk;
     vmsig_conf_list args;
     bool console;
     int display;
-    vmsig_conf_mark memory_mark;
+    vmsig_conf_mark attach_mark, memory_mark, accel_mark, program_mark, machine_mark, cpu_mark, kernel_mark,
+        append_mark, initrd_mark, disk_mark, console_mark, display_mark, args_mark;
 } vmsig_file_qemu;
 
 typedef struct vmsig_file_endpoint {

@@ -90,25 +90,36 @@ static const vmsig_conf_key stub_keys[] = {
 static const vmsig_conf_table stub_table = {"stub", "Settings of `host: stub`, an endpoint without a VM.",
                                             sizeof(vmsig_file_stub), stub_keys, COUNT(stub_keys)};
 
+static const vmsig_conf_key attach_keys[] = {
+    {KEY("qmp", STRING), .required = true, AT(vmsig_file_attach, qmp),
+     .help = "The path of its QMP socket, as of `-qmp unix:PATH,server=on,wait=off`."},
+    {KEY("ram", STRING), AT(vmsig_file_attach, ram),
+     .help = "The path of the file that its RAM is: of a memory-backend-file with share=on. Without: no RAM, no memctx."},
+};
+static const vmsig_conf_table attach_table = {"attach", "A QEMU that runs already: it is watched and read, nothing else.",
+                                              sizeof(vmsig_file_attach), attach_keys, COUNT(attach_keys)};
+
 static const vmsig_conf_key qemu_keys[] = {
+    {KEY("attach", MAP), AT(vmsig_file_qemu, attach), MARK(vmsig_file_qemu, attach), .sub = &attach_table,
+     .help = "A QEMU that somebody else started, in place of one that vmsig starts; takes no other key beside it."},
     {KEY("memory", SIZE), AT(vmsig_file_qemu, memory), MARK(vmsig_file_qemu, memory), .min = 4u << 20,
      .max = 1ull << 40, .fallback = "128M", .help = "The VM's RAM, a multiple of 1M."},
-    {KEY("accel", CHOICE), AT(vmsig_file_qemu, accel), .choices = accels, .fallback = "auto",
+    {KEY("accel", CHOICE), AT(vmsig_file_qemu, accel), MARK(vmsig_file_qemu, accel), .choices = accels, .fallback = "auto",
      .help = "How the VM is run: KVM where there is one, else TCG; KVM; TCG."},
-    {KEY("program", STRING), AT(vmsig_file_qemu, program),
+    {KEY("program", STRING), AT(vmsig_file_qemu, program), MARK(vmsig_file_qemu, program),
      .help = "The QEMU program; a path with a slash counts from the file's folder. Without: qemu-system-x86_64 in PATH."},
-    {KEY("machine", STRING), AT(vmsig_file_qemu, machine), .fallback = "q35",
+    {KEY("machine", STRING), AT(vmsig_file_qemu, machine), MARK(vmsig_file_qemu, machine), .fallback = "q35",
      .help = "The machine that QEMU makes: q35 or pc, with its settings behind commas."},
-    {KEY("cpu", STRING), AT(vmsig_file_qemu, cpu), .help = "Model and features of its CPU. Without: QEMU's own choice."},
-    {KEY("kernel", STRING), AT(vmsig_file_qemu, kernel), .help = "The kernel that it boots."},
-    {KEY("append", STRING), AT(vmsig_file_qemu, append), .help = "The kernel's command line."},
-    {KEY("initrd", STRING), AT(vmsig_file_qemu, initrd), .help = "The kernel's initial RAM disk."},
-    {KEY("disk", STRING), AT(vmsig_file_qemu, disk), .help = "An image, raw or qcow2, as its virtio disk."},
-    {KEY("console", BOOL), AT(vmsig_file_qemu, console), .fallback = "false",
+    {KEY("cpu", STRING), AT(vmsig_file_qemu, cpu), MARK(vmsig_file_qemu, cpu), .help = "Model and features of its CPU. Without: QEMU's own choice."},
+    {KEY("kernel", STRING), AT(vmsig_file_qemu, kernel), MARK(vmsig_file_qemu, kernel), .help = "The kernel that it boots."},
+    {KEY("append", STRING), AT(vmsig_file_qemu, append), MARK(vmsig_file_qemu, append), .help = "The kernel's command line."},
+    {KEY("initrd", STRING), AT(vmsig_file_qemu, initrd), MARK(vmsig_file_qemu, initrd), .help = "The kernel's initial RAM disk."},
+    {KEY("disk", STRING), AT(vmsig_file_qemu, disk), MARK(vmsig_file_qemu, disk), .help = "An image, raw or qcow2, as its virtio disk."},
+    {KEY("console", BOOL), AT(vmsig_file_qemu, console), MARK(vmsig_file_qemu, console), .fallback = "false",
      .help = "Whether it has a serial port, which `vmsig-sensor-serial` of the same endpoint reads."},
-    {KEY("display", CHOICE), AT(vmsig_file_qemu, display), .choices = displays, .fallback = "none",
+    {KEY("display", CHOICE), AT(vmsig_file_qemu, display), MARK(vmsig_file_qemu, display), .choices = displays, .fallback = "none",
      .help = "vnc: it has a VGA card, which `vmsig-sensor-display` of the same endpoint watches."},
-    {KEY("args", LIST), AT(vmsig_file_qemu, args), .max = 250,
+    {KEY("args", LIST), AT(vmsig_file_qemu, args), MARK(vmsig_file_qemu, args), .max = 250,
      .help = "More arguments for QEMU, as they are: [-device, usb-ehci, -device, usb-tablet] for absolute positions."},
 };
 static const vmsig_conf_table qemu_table = {"qemu", "Settings of `host: qemu`; without effect for another host.",

@@ -37,6 +37,10 @@ static void say(void *ud, const char *text) {
     vmsig_rt_log(((host_actor *)ud)->rt, "%s", text);
 }
 
+static void remark(void *ud, const char *text) {
+    vmsig_rt_remark(((host_actor *)ud)->rt, text);
+}
+
 static const char *option(void *ud, const char *key) {
     return vmsig_rt_option(((host_actor *)ud)->rt, key);
 }
@@ -100,6 +104,7 @@ static int boot(void *self, vmsig_rt *rt) {
                                 .fences = fences,
                                 .offer_ram = offer_ram,
                                 .log = say,
+                                .remark = remark,
                                 .state_fd = vmsig_rt_state_fd(rt),
                                 .ud = a};
     a->host = vmsig_host_new(vmsig_rt_boot(rt)->endpoint, backend, vm, &env);
@@ -143,8 +148,10 @@ static int start(void *self) {
     host_actor *a = self;
     source()->set_emit_up(a->host, emit, a);
     a->started = true;
-    if (source()->on_readable(a->host) < 0)
-        return -EIO; /* it said why */
+    if (source()->on_readable(a->host) < 0) {
+        vmsig_rt_fail(a->rt, "the VM cannot be had: %s", vmsig_host_why(a->host, errno));
+        return -EIO;
+    }
     int fd = source()->fd(a->host);
     return fd < 0 ? 0 : vmsig_loop_add(vmsig_rt_loop(a->rt), fd, EPOLLIN, on_readable, a);
 }

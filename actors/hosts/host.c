@@ -130,6 +130,11 @@ void vmsig_host_log(const vmsig_host *h, const char *fmt, ...) {
         h->env.log(h->env.ud, text);
 }
 
+void vmsig_host_remark(const vmsig_host *h, const char *text) {
+    if (h->env.remark)
+        h->env.remark(h->env.ud, text);
+}
+
 /* ---- input: what is held, and the neutral state ------------------------------------------------------ */
 
 static bool input_valid(const vmsig_input *in) {

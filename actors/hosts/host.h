@@ -24,6 +24,7 @@ typedef struct vmsig_host_env {
     const vmsig_fence_page *(*fences)(void *ud);            /* NULL result: none there, nothing destructive may start */
     int (*offer_ram)(void *ud, uint32_t ram_id, int ro_fd); /* fd duplicated */
     void (*log)(void *ud, const char *text);
+    void (*remark)(void *ud, const char *text); /* what is off, and why; "" = all is on. NULL: nobody is told */
     int state_fd; /* of VMSIG_RECORD_BYTES: the record of effects outlives the process there; <= 0: plain memory */
     void *ud;
 } vmsig_host_env;
@@ -82,6 +83,8 @@ void vmsig_host_set_note(vmsig_host *h, uint64_t note);
 int vmsig_host_set_ram(vmsig_host *h, void *base, uint64_t bytes, const vmsig_seg *segs, int n);
 int vmsig_host_offer_ram(vmsig_host *h, uint32_t ram_id, int ro_fd);
 uint32_t vmsig_host_epoch(const vmsig_host *h);
+/* For `vmsig status`: what is off, and why. */
+void vmsig_host_remark(const vmsig_host *h, const char *text);
 void vmsig_host_log(const vmsig_host *h, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* ---- for who runs a host ----------------------------------------------------------------------------- */

@@ -1,5 +1,6 @@
 /* The shared pages that an actor writes or reads, and other fds that come with the boot. */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -239,6 +240,10 @@ vmsig_gauges *vmsig_rt_gauges(vmsig_rt *rt) {
 
 int vmsig_rt_state_fd(const vmsig_rt *rt) {
     return rt->state_fd;
+}
+
+void vmsig_rt_remark(vmsig_rt *rt, const char *text) {
+    snprintf(rt->gauges->remark, sizeof rt->gauges->remark, "%s", text);
 }
 
 /* ---- RAM --------------------------------------------------------------------------------------------- */

@@ -132,6 +132,9 @@ int vmsig_rt_offer_ram(vmsig_rt *rt, uint32_t endpoint, uint32_t ram_id, int ro_
 /* A receiver of MEMCTX that lacks the RAM named: asks the supervisor once. */
 int vmsig_rt_ask_ram(vmsig_rt *rt, uint32_t endpoint, uint32_t ram_id);
 
+/* What of this actor's work is off, and why, as `vmsig status` shows it; "" = all is on. */
+void vmsig_rt_remark(vmsig_rt *rt, const char *text);
+
 /* One line on stderr, "NAME: text"; and the same told to the supervisor as the reason of the end that follows. */
 void vmsig_rt_log(const vmsig_rt *rt, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void vmsig_rt_fail(vmsig_rt *rt, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

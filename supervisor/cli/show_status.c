@@ -77,7 +77,11 @@ static int endpoints(const Vmsig__Pb__Status *s) {
         vmsig_table_cell(t, "%u", e->epoch);
         vmsig_table_cell(t, "%u", e->incarnation);
     }
-    return vmsig_table_print(t, stdout);
+    int err = vmsig_table_print(t, stdout);
+    for (size_t i = 0; i < s->n_endpoints; i++)
+        if (s->endpoints[i]->remark)
+            printf("%s: %s\n", s->endpoints[i]->name, s->endpoints[i]->remark);
+    return err;
 }
 
 static int protections(const Vmsig__Pb__Status *s) {
@@ -142,8 +146,8 @@ static json_t *link_json(const Vmsig__Pb__StatusLink *l) {
 }
 
 static json_t *endpoint_json(const Vmsig__Pb__StatusEndpoint *e) {
-    return json_pack("{s:I s:s s:s s:s s:I s:I}", "id", U(e->id), "name", e->name, "host", e->host, "state", e->state,
-                     "epoch", U(e->epoch), "incarnation", U(e->incarnation));
+    return json_pack("{s:I s:s s:s s:s s:I s:I s:s?}", "id", U(e->id), "name", e->name, "host", e->host, "state",
+                     e->state, "epoch", U(e->epoch), "incarnation", U(e->incarnation), "remark", e->remark);
 }
 
 static json_t *protection_json(const Vmsig__Pb__StatusProtection *p) {

@@ -4,6 +4,7 @@
 
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -21,6 +22,7 @@ typedef struct rig {
     bool no_fences, full; /* full: the transport has no room */
     uint32_t ram_id;
     int ram_fd;
+    char remark[512];
     vmsig_event ev[EVENTS_MAX]; /* payloads are dropped */
     int n;
     vmsig_host *host;
@@ -39,8 +41,14 @@ static inline const vmsig_fence_page *rig_fences(void *ud) {
 static inline int rig_offer(void *ud, uint32_t ram_id, int fd) {
     rig *r = ud;
     r->ram_id = ram_id;
+    if (r->ram_fd >= 0)
+        close(r->ram_fd);
     r->ram_fd = dup(fd);
     return 0;
+}
+
+static inline void rig_remark(void *ud, const char *text) {
+    snprintf(((rig *)ud)->remark, sizeof((rig *)ud)->remark, "%s", text);
 }
 
 static inline int rig_emit(void *token, vmsig_event *ev) {
@@ -70,8 +78,12 @@ static inline void rig_pages(rig *r) {
 }
 
 static inline vmsig_host_env rig_env(rig *r, int state_fd) {
-    return (vmsig_host_env){
-        .epoch = r->epoch, .fences = rig_fences, .offer_ram = rig_offer, .state_fd = state_fd, .ud = r};
+    return (vmsig_host_env){.epoch = r->epoch,
+                            .fences = rig_fences,
+                            .offer_ram = rig_offer,
+                            .remark = rig_remark,
+                            .state_fd = state_fd,
+                            .ud = r};
 }
 
 static inline void rig_start(rig *r) {

@@ -1,60 +1,11 @@
 /* Memory writes that take a VM that stands still; migration; and what a host adapter that dies leaves to the next one. */
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 
 #include "actors/runtime/record.h"
 #include "rings/atomics.h"
-#include "tests/qemu/vm.h"
+#include "tests/qemu/monitor.h"
 
 #define PLACE 0x310000u /* of guest memory that nobody uses */
-
-/* ---- a monitor of somebody else's -------------------------------------------------------------------- */
-
-typedef struct monitor {
-    char dir[32], path[48], args[80];
-    setting with[8];
-    FILE *f;
-} monitor;
-
-static void with_monitor(monitor *m, const char *more, const char *value) {
-    strcpy(m->dir, "/tmp/vmsig-qemu-XXXXXX");
-    cr_assert_not_null(mkdtemp(m->dir));
-    snprintf(m->path, sizeof m->path, "%s/qmp", m->dir);
-    snprintf(m->args, sizeof m->args, "unix:%s,server=on,wait=off", m->path);
-    const setting with[] = {usual[0], usual[1], usual[2], {"args.0", "-qmp"}, {"args.1", m->args}, {more, value}, {0}};
-    memcpy(m->with, with, sizeof with);
-}
-
-/* One command: is it done? */
-static bool tells(monitor *m, const char *command) {
-    char line[4096];
-    fprintf(m->f, "%s\n", command);
-    do
-        cr_assert_not_null(fgets(line, sizeof line, m->f));
-    while (!strstr(line, "\"return\"") && !strstr(line, "\"error\""));
-    return !strstr(line, "\"error\"");
-}
-
-static void tell(monitor *m, const char *command) {
-    cr_expect(tells(m, command), "%s", command);
-}
-
-static void connect_monitor(monitor *m) {
-    struct sockaddr_un at = {.sun_family = AF_UNIX};
-    int s = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    strcpy(at.sun_path, m->path);
-    cr_assert_eq(connect(s, (struct sockaddr *)&at, sizeof at), 0);
-    m->f = fdopen(s, "r+");
-    setvbuf(m->f, NULL, _IONBF, 0);
-    tell(m, "{\"execute\":\"qmp_capabilities\"}");
-}
-
-static void end_monitor(monitor *m) {
-    fclose(m->f);
-    unlink(m->path);
-    rmdir(m->dir);
-}
 
 /* ---- larger writes ----------------------------------------------------------------------------------- */
 
@@ -64,10 +15,6 @@ static vmsig_event larger(bench *b, uint64_t at, void *bytes, uint32_t size) {
     cmd.payload = bytes;
     cmd.payload_len = size;
     return cmd;
-}
-
-static uint64_t loops(bench *b) {
-    return phys(b, BOX(loops));
 }
 
 Test(hold, a_larger_write_to_a_vm_that_runs) {
@@ -88,8 +35,8 @@ Test(hold, a_larger_write_to_a_vm_that_runs) {
     cmd = larger(&b, BOX(echo_in), both, sizeof both);
     cr_expect_eq(command(&b, &cmd), VMSIG_OK);
     UNTIL(&b, phys(&b, BOX(echo_out)) == 0xfeed);
-    uint64_t was = loops(&b);
-    UNTIL(&b, loops(&b) > was);
+    uint64_t was = loops_of(&b);
+    UNTIL(&b, loops_of(&b) > was);
     cr_expect_eq(vmsig_host_epoch(b.r.host), epoch, "its own stop and cont are nobody else's");
     cr_expect_eq(rig_count(&b.r, VMSIG_EV_VMHOST), told, "and are not told");
     cr_expect_eq(rig_status(&b.r, 1), VMSIG_OK);
@@ -136,7 +83,7 @@ static uint64_t write_and(bench *b, uint8_t kind, uint32_t op, int status, int o
     cr_expect_eq(rig_status(&b->r, cmd.corr), status);
     cr_expect_eq(rig_status(&b->r, then.corr), other);
     cr_expect_eq(op == VMSIG_LIFECYCLE_RESET || phys(b, PLACE) == 7, 1);
-    return loops(b);
+    return loops_of(b);
 }
 
 Test(hold, a_pause_that_comes_in_between_lasts_and_so_does_one_from_before) {
@@ -149,16 +96,16 @@ Test(hold, a_pause_that_comes_in_between_lasts_and_so_does_one_from_before) {
     uint64_t was = write_and(&b, VMSIG_CMD_LIFECYCLE, VMSIG_LIFECYCLE_PAUSE, VMSIG_OK, VMSIG_OK);
     cr_expect_eq(rig_vm_state(&b.r), VMSIG_VM_PAUSED);
     cr_expect_eq(op(&b, VMSIG_CMD_VM, VMSIG_VM_QUERY), VMSIG_OK);
-    cr_expect_eq(loops(&b), was);
+    cr_expect_eq(loops_of(&b), was);
     uint64_t both[2] = {8, 8};
     vmsig_event cmd = larger(&b, PLACE, both, sizeof both);
     cr_expect_eq(rig_send(&b.r, &cmd), VMSIG_OK, "at once");
     cr_expect_eq(op(&b, VMSIG_CMD_VM, VMSIG_VM_QUERY), VMSIG_OK);
-    cr_expect_eq(loops(&b), was, "it stays paused");
+    cr_expect_eq(loops_of(&b), was, "it stays paused");
     cr_expect_eq(op(&b, VMSIG_CMD_VM, VMSIG_VM_CONT), VMSIG_OK);
-    UNTIL(&b, loops(&b) > was);
+    UNTIL(&b, loops_of(&b) > was);
     was = write_and(&b, VMSIG_CMD_LIFECYCLE, VMSIG_LIFECYCLE_RESUME, VMSIG_OK, VMSIG_OK);
-    UNTIL(&b, loops(&b) > was);
+    UNTIL(&b, loops_of(&b) > was);
     cr_expect_eq(vmsig_host_epoch(b.r.host), epoch);
     was = write_and(&b, VMSIG_CMD_LIFECYCLE, VMSIG_LIFECYCLE_RESET, VMSIG_OK, VMSIG_OK);
     ready_again(&b, epoch);
@@ -181,8 +128,8 @@ Test(hold, pause_and_resume_while_it_stands_still_end_with_a_vm_that_runs) {
     rig_send(&b.r, &r);
     UNTIL(&b, rig_status(&b.r, r.corr) != -1 && rig_status(&b.r, w.corr) != -1);
     cr_expect(rig_status(&b.r, w.corr) == VMSIG_OK && rig_status(&b.r, r.corr) == VMSIG_OK);
-    uint64_t was = loops(&b);
-    UNTIL(&b, loops(&b) > was && rig_vm_state(&b.r) == VMSIG_VM_RUNNING);
+    uint64_t was = loops_of(&b);
+    UNTIL(&b, loops_of(&b) > was && rig_vm_state(&b.r) == VMSIG_VM_RUNNING);
     end(&b);
 }
 
@@ -232,8 +179,8 @@ Test(hold, a_qemu_that_hangs_times_out_and_goes_on_when_it_can) {
     cr_expect_eq(command(&b, &w), VMSIG_TIMEOUT);
     cr_expect_eq(phys(&b, PLACE), 0);
     kill(b.q->machine.pid, SIGCONT);
-    uint64_t was = loops(&b);
-    UNTIL(&b, loops(&b) > was + 1000);
+    uint64_t was = loops_of(&b);
+    UNTIL(&b, loops_of(&b) > was + 1000);
     w = larger(&b, PLACE, both, sizeof both);
     cr_expect_eq(command(&b, &w), VMSIG_OK);
     cr_expect_eq(rig_vm_state(&b.r), VMSIG_VM_RUNNING);
@@ -247,18 +194,18 @@ Test(hold, who_stops_and_resumes_it_from_elsewhere_moves_the_epoch) {
     monitor m;
     if (no_qemu())
         return;
-    with_monitor(&m, NULL, NULL);
+    with_monitor(&m);
     open_vm(&b, m.with);
     ready(&b);
     connect_monitor(&m);
     uint32_t epoch = vmsig_host_epoch(b.r.host);
     tell(&m, "{\"execute\":\"stop\"}");
     UNTIL(&b, rig_vm_state(&b.r) == VMSIG_VM_PAUSED);
-    uint64_t both[2] = {3, 3}, was = loops(&b);
+    uint64_t both[2] = {3, 3}, was = loops_of(&b);
     vmsig_event w = larger(&b, PLACE, both, sizeof both);
     cr_expect_eq(command(&b, &w), VMSIG_OK);
     cr_expect_eq(op(&b, VMSIG_CMD_VM, VMSIG_VM_QUERY), VMSIG_OK);
-    cr_expect_eq(loops(&b), was, "it is not let go on because of a write");
+    cr_expect_eq(loops_of(&b), was, "it is not let go on because of a write");
     tell(&m, "{\"execute\":\"cont\"}");
     UNTIL(&b, rig_vm_state(&b.r) == VMSIG_VM_RUNNING);
     cr_expect_eq(vmsig_host_epoch(b.r.host), epoch + 1);
@@ -275,7 +222,7 @@ Test(hold, nothing_is_written_while_the_vm_migrates) {
     monitor m;
     if (no_qemu())
         return;
-    with_monitor(&m, NULL, NULL);
+    with_monitor(&m);
     open_vm(&b, m.with);
     ready(&b);
     connect_monitor(&m);
@@ -387,8 +334,8 @@ static void dies_and_is_followed(death how) {
     rig_start(&b->r);
     ready(b);
     cr_expect_eq(rig_vm_state(&b->r), VMSIG_VM_RUNNING);
-    uint64_t was = loops(b);
-    UNTIL(b, loops(b) > was + 100);
+    uint64_t was = loops_of(b);
+    UNTIL(b, loops_of(b) > was + 100);
     cr_expect_eq(poke(b, BOX(echo_in), 0xabc), VMSIG_OK);
     UNTIL(b, phys(b, BOX(echo_out)) == 0xabc);
     vmsig_machine m = h.given.machine;

@@ -103,6 +103,10 @@ static inline uint64_t phys(bench *b, uint64_t gpa) {
     return v;
 }
 
+static inline uint64_t loops_of(bench *b) {
+    return phys(b, BOX(loops));
+}
+
 /* A guest that has reached its loop: it may be still booting when paging is on. */
 static inline void ready(bench *b) {
     booted(b);

@@ -1,8 +1,10 @@
 """Real VMs in whole topologies: QEMU under TCG with the test guest (tests/guest/layout.h)."""
+import contextlib
 import json
 import os
 import shutil
 import signal
+import subprocess
 
 from lab import Lab, alive, expect, main, screen_changes, until
 
@@ -263,6 +265,62 @@ def check_the_screen_is_followed_into_the_next_qemu(build):
         expect(lab.actor("screen")["pid"] == pid, "the sensor was restarted")
         qemu_of(lab, "vm")
         lab.end()
+
+
+def endpoint(lab, name="vm"):
+    return next(e for e in lab.status()["endpoints"] if e["name"] == name)
+
+
+def check_a_qemu_that_runs_already(build):
+    """Started by nobody of vmsig's; it dies and comes back."""
+    lab, _ = start(build)
+    qmp, ram = lab.path("qmp"), lab.path("ram")
+    line = ["qemu-system-x86_64", "-nodefaults", "-display", "none", "-m", "32M", "-kernel", lab.path("guest.elf"),
+            "-machine", "q35,accel=tcg,memory-backend=ram0", "-qmp", f"unix:{qmp},server=on,wait=off", "-object",
+            f"memory-backend-file,id=ram0,size=32M,share=on,mem-path={ram}"]
+
+    qemus = []
+
+    def end():
+        for p in qemus:
+            p.kill()
+            p.wait()
+
+    def run():
+        p = subprocess.Popen(line, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        qemus.append(p)
+        until("its files", lambda: os.path.exists(qmp) and os.path.exists(ram))
+        os.chmod(qmp, 0o777)  # as root, host adapter and sensors are other users
+        os.chmod(ram, 0o644)
+        return p
+
+    with contextlib.ExitStack() as at_end, lab:
+        at_end.callback(end)
+        lab.up("endpoints:\n  - {name: vm, id: 0, host: qemu, qemu: {attach: {qmp: qmp, ram: ram}}}\n" +
+               REST.format(watches=WATCH.format(name="vm", phys=KEYS, virt=ECHO_OUT_IN_WINDOW)))
+        lab.tap()
+        until("it waits", lambda: "waits for a QEMU" in (endpoint(lab)["remark"] or ""))
+        run()
+        first = booted(lab)
+        expect("RAM mapped read-only" in first.get("note", ""), f"{first}")
+        until("a sensor reads its RAM", lambda: last_seen(lab, 0, 0) is not None)
+        off = endpoint(lab)["remark"]
+        expect("input, lifecycle commands and memory writes are off" in off and "RAM are off" not in off, off)
+        expect(not next(p for p in lab.status()["protections"] if p["name"] == "sealed memory")["holds"], "sealed")
+        for words in (["key", "a"], ["reset"], ["memwrite", "0x310000", "1"]):
+            expect(send(lab, "vm", *words) == "unavailable", f"{words}")
+        expect(send(lab, "vm", "vm", "query") == "ok", "a query")
+        old = epoch_of(lab)
+        end()
+        until("it waits again", lambda: "waits for a QEMU" in (endpoint(lab)["remark"] or ""))
+        expect(epoch_of(lab) > old, "the epoch did not move")
+        os.unlink(qmp)
+        os.unlink(ram)
+        qemu = run()
+        booted(lab, epoch=old)
+        expect(lab.actor("vm")["restarts"] == 0, "the adapter ended meanwhile")
+        lab.end()
+        expect(qemu.poll() is None, "it was ended with the topology")
 
 
 def refused(build, more, expected):

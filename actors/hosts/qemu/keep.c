@@ -290,6 +290,10 @@ int vmsig_qemu_keep_main(void) {
     Vmsig__Pb__ToActor *m = fstat(VMSIG_BOOT_FD, &st) == 0 && S_ISSOCK(st.st_mode) ? peek_boot() : NULL;
     if (!m) /* the runtime says what is wrong */
         return vmsig_host_actor_main(vmsig_qemu_make);
+    if (option(m->boot, VMSIG_QEMU_ATTACH)) { /* nothing to keep */
+        protobuf_c_message_free_unpacked(&m->base, NULL);
+        return vmsig_host_actor_main(vmsig_qemu_attach_make);
+    }
     prctl(PR_SET_DUMPABLE, 0);
     int code = EXIT_FAILURE, sock = -1;
     for (int i = 0; i < TRIES && sock < 0; i++) { /* one that is about to end takes nobody in */

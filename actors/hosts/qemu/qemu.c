@@ -348,11 +348,11 @@ static void on_stream_end(void *ud, int rc) {
 
 /* ---- the backend ------------------------------------------------------------------------------------- */
 
-static int fd(void *vm) {
+int vmsig_qemu_fd(void *vm) {
     return vmsig_loop_fd(((vmsig_qemu *)vm)->loop);
 }
 
-static int on_readable(void *vm) {
+int vmsig_qemu_on_readable(void *vm) {
     vmsig_qemu *q = vm;
     int rc = vmsig_loop_run_once(q->loop, 0);
     if (rc < 0)
@@ -360,11 +360,11 @@ static int on_readable(void *vm) {
     return q->failed ? -EIO : 0;
 }
 
-static const char *why(void *vm) {
+const char *vmsig_qemu_why(void *vm) {
     return ((vmsig_qemu *)vm)->why;
 }
 
-static void let_go(vmsig_qemu *q) {
+void vmsig_qemu_free(vmsig_qemu *q) {
     vmsig_qmp_free(q->qmp);
     vmsig_timer_free(q->sample_timer);
     vmsig_timer_free(q->input_timer);
@@ -376,7 +376,7 @@ static void close_vm(void *vm) {
     vmsig_qemu *q = vm;
     vmsig_machine m = q->machine;
     bool kept = q->kept;
-    let_go(q);
+    vmsig_qemu_free(q);
     if (!kept)
         vmsig_machine_end(&m);
 }
@@ -394,9 +394,9 @@ const vmsig_host_backend vmsig_qemu_backend = {.name = "qemu",
                                                .query = vmsig_qemu_query,
                                                .quiet = vmsig_qemu_quiet,
                                                .hold = vmsig_qemu_hold,
-                                               .fd = fd,
-                                               .on_readable = on_readable,
-                                               .why = why,
+                                               .fd = vmsig_qemu_fd,
+                                               .on_readable = vmsig_qemu_on_readable,
+                                               .why = vmsig_qemu_why,
                                                .close = close_vm};
 
 static int watch(vmsig_qemu *q) {
@@ -435,10 +435,11 @@ int vmsig_qemu_adopt(void *given, const vmsig_host_backend **backend, void **vm,
     q->machine = g->machine;
     q->resumed = g->resumed;
     q->kept = true;
+    strcpy(q->ram_name, VMSIG_QEMU_RAM_ID);
     int rc = watch(q);
     if (rc < 0) {
         snprintf(err, err_len, "the VM cannot be watched: %s", strerror(-rc));
-        let_go(q);
+        vmsig_qemu_free(q);
         return rc;
     }
     *backend = &vmsig_qemu_backend;

@@ -21,6 +21,10 @@
 
 extern const vmsig_host_backend vmsig_qemu_backend;
 
+/* Options of one that runs already: the paths of its QMP socket and of the file that its RAM is. */
+#define VMSIG_QEMU_ATTACH     "attach.qmp"
+#define VMSIG_QEMU_ATTACH_RAM "attach.ram"
+
 /* What a worker is given by who keeps the machine. */
 typedef struct vmsig_qemu_given {
     vmsig_machine machine;
@@ -34,6 +38,9 @@ int vmsig_qemu_machine(const char *(*option)(void *ud, const char *key), void *u
                        size_t err_len);
 /* The VM for the backend, with a machine that runs already. A vmsig_host_adopt_fn. */
 int vmsig_qemu_adopt(void *given, const vmsig_host_backend **backend, void **vm, char *err, size_t err_len);
+/* The VM of a QEMU that runs already; read only. It waits for a QEMU that is not there. A vmsig_host_make_fn. */
+int vmsig_qemu_attach_make(const char *(*option)(void *ud, const char *key), void *ud,
+                           const vmsig_host_backend **backend, void **vm, char *err, size_t err_len);
 /* Both at once: the VM dies with this process. A vmsig_host_make_fn. */
 int vmsig_qemu_make(const char *(*option)(void *ud, const char *key), void *ud, const vmsig_host_backend **backend,
                     void **vm, char *err, size_t err_len);

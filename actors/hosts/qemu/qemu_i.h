@@ -3,6 +3,7 @@
  *   qemu.c   start, events, end     power.c   lifecycle, the strict order of a reset
  *   hold.c   still for a write      input.c   the queue of input    sample.c  the memctx
  *   said.c   what QEMU says for people
+ *   attach.c a QEMU that somebody else started
  */
 #ifndef VMSIG_QEMU_INSIDE_H
 #define VMSIG_QEMU_INSIDE_H
@@ -30,9 +31,22 @@ typedef struct vmsig_qemu_item {
     vmsig_input in[VMSIG_QEMU_GROUP];
 } vmsig_qemu_item;
 
+/* Of a QEMU that somebody else started. */
+typedef struct vmsig_qemu_attach {
+    char *qmp, *ram; /* paths; ram NULL: none was named */
+    vmsig_timer *again;
+    char waits[128];                  /* why it was said to wait */
+    char backend[128], mem_path[512]; /* of its RAM, as QEMU says; "": none */
+    uint64_t bytes;
+    bool shared;
+    char why[256]; /* RAM cannot be had; "": it can */
+} vmsig_qemu_attach;
+
 typedef struct vmsig_qemu {
     vmsig_host *host;
     vmsig_machine machine;
+    vmsig_qemu_attach *attach; /* NULL: the machine is ours */
+    char ram_name[128];        /* QEMU's of the backend; "": no RAM, so no memctx */
     vmsig_loop *loop;
     vmsig_qmp *qmp;
     uint32_t ram_id;
@@ -99,6 +113,10 @@ void vmsig_qemu_move_epoch(vmsig_qemu *q, vmsig_vm_state state, uint32_t cause);
 void vmsig_qemu_plan_is(vmsig_qemu *q, vmsig_qemu_plan plan); /* durable */
 vmsig_qemu_plan vmsig_qemu_planned(const vmsig_qemu *q);
 /* Sends a command of no arguments. */
+int vmsig_qemu_fd(void *vm);
+int vmsig_qemu_on_readable(void *vm);
+const char *vmsig_qemu_why(void *vm);
+void vmsig_qemu_free(vmsig_qemu *q); /* without the machine */
 int vmsig_qemu_send(vmsig_qemu *q, vmsig_qmp_reply_fn fn, uint32_t tag, const char *name);
 
 /* power.c */

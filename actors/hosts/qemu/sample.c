@@ -11,7 +11,7 @@
 #define MONITOR(line) "\"execute\":\"human-monitor-command\",\"arguments\":{\"command-line\":\"" line "\"}"
 
 static bool settled(const vmsig_qemu *q) {
-    return q->up && !q->resetting;
+    return q->up && !q->resetting && q->ram_name[0];
 }
 
 /* The state changed while it was taken: what it says may be of both. */
@@ -63,7 +63,7 @@ static void on_map(void *ud, uint32_t tag, int rc, const json_t *value) {
     (void)tag;
     if (!usable(q, rc, value))
         return;
-    int n = vmsig_monitor_segments(json_string_value(value), VMSIG_QEMU_RAM_ID, segs, VMSIG_SEGS_MAX, &low);
+    int n = vmsig_monitor_segments(json_string_value(value), q->ram_name, segs, VMSIG_SEGS_MAX, &low);
     if (n < 0)
         vmsig_host_log(q->host, "QEMU's map of memory cannot be read: %s", strerror(-n));
     else
@@ -97,6 +97,8 @@ static void look(vmsig_qemu *q) {
 }
 
 void vmsig_qemu_sample(vmsig_qemu *q) {
+    if (!q->ram_name[0])
+        return;
     q->sample_delay_ns = FIRST_NS;
     vmsig_timer_set(q->sample_timer, 0, 0);
     look(q);

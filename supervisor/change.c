@@ -397,6 +397,7 @@ static int turn_over(vmsig_sup *s) {
     vmsig_sup_order(s);
     vmsig_sup_board_grow(s);
     vmsig_sup_look_start(s);
+    vmsig_sup_place_start(s);
     for (size_t i = 0; i < now->links_n; i++)
         if (!s->links[i].known)
             vmsig_sup_link_plug(s, &s->links[i]);

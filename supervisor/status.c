@@ -75,6 +75,11 @@ static void fill_actor(const vmsig_sup_actor *a, Vmsig__Pb__StatusActor *o, char
         o->cpu_us = cpu_us(a->pid);
         o->wakeups = wakeups(a->pid);
     }
+    if (a->place.at.automatic && a->place.pid == a->pid) {
+        o->has_cpu = 1;
+        o->cpu = a->place.cpu;
+        o->placement = (char *)(uintptr_t)a->place.why;
+    }
     if (a->last_exit[0]) {
         snprintf(last_exit, len, "%s%s%s", a->last_exit, a->last_why[0] ? ": " : "", a->last_why);
         o->last_exit = last_exit;

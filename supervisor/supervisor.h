@@ -27,6 +27,7 @@
 #include "rings/gauges.h"
 #include "rings/ring.h"
 #include "supervisor/keeper/keeper.h"
+#include "supervisor/placement.h"
 #include "supervisor/restart.h"
 
 #define VMSIG_SUP_MS          1000000ull
@@ -71,6 +72,15 @@ typedef struct vmsig_sup_pulse {
     bool told, aborted;
 } vmsig_sup_pulse;
 
+/* Where an actor with `cpu: auto` is put (place.c). */
+typedef struct vmsig_sup_place {
+    vmsig_place at;
+    uint64_t events, sampled_ns; /* for the rate */
+    pid_t pid;                   /* the process that was put there; 0 = none yet */
+    int cpu;
+    char why[VMSIG_SUP_TEXT];
+} vmsig_sup_place;
+
 struct vmsig_sup_actor {
     vmsig_sup *sup;
     const vmsig_topo_actor *topo;
@@ -96,6 +106,7 @@ struct vmsig_sup_actor {
     uint64_t dead_ns;    /* when the last one ended */
     vmsig_restarts restarts;
     vmsig_sup_pulse pulse;
+    vmsig_sup_place place;
     char report[VMSIG_SUP_REPORT];                /* of its last crash */
     char last_exit[64], last_why[VMSIG_SUP_TEXT]; /* of the last end */
     char why[VMSIG_SUP_TEXT];                     /* what was said, of or by the present one, of the end to come */
@@ -202,6 +213,7 @@ struct vmsig_sup {
     vmsig_timer *deadline; /* of a stop */
     vmsig_timer *look;     /* at who makes no progress */
     uint64_t look_due_ns;
+    vmsig_timer *place; /* at the rates of those with `cpu: auto` */
     vmsig_sup_actor *actors;
     uint32_t *stop_order;
     vmsig_sup_link *links;
@@ -362,6 +374,10 @@ void vmsig_sup_on_look(void *ud);
 uint64_t vmsig_sup_backlog(const vmsig_sup_actor *a, bool *stalled);
 /* The report of a crash: before the dead is buried. */
 void vmsig_sup_report(vmsig_sup_actor *a, int status);
+
+/* place.c: once a second, where an actor has `cpu: auto`; to be called when the topology changes. */
+void vmsig_sup_place_start(vmsig_sup *s);
+void vmsig_sup_on_place(void *sup);
 
 /* ---- upgrade.c ---- */
 #define VMSIG_SUP_ASKED_KEY (1ull << 32) /* of the process that is asked, with the keeper; an actor's is its index */

@@ -60,7 +60,7 @@ typedef struct vmsig_topo_actor {
     char *exec;             /* resolved: absolute */
     char **argv;            /* NULL-terminated, argv[0] = the program */
     int poll;               /* PollMode of boot.proto */
-    int cpu;                /* -1 = not pinned */
+    int cpu;                /* -1 = not pinned, or VMSIG_TOPO_CPU_AUTO */
     int32_t endpoint;       /* a sensor's, a host's: the endpoint's id; else -1 */
     uint64_t endpoint_mask; /* those it serves */
     uint32_t source;
@@ -87,6 +87,8 @@ typedef struct vmsig_topo_actor {
     uint64_t state_bytes; /* of its durable state; 0 = none */
     vmsig_conf_mark mark;
 } vmsig_topo_actor;
+
+#define VMSIG_TOPO_CPU_AUTO (-2) /* wherever the supervisor puts it */
 
 typedef struct vmsig_topo_link {
     uint32_t id;       /* 1.. */

@@ -1,4 +1,5 @@
 /* From what is written to endpoints and actors, each checked for itself. */
+#include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
@@ -10,6 +11,7 @@
 #include "schema/codec.h"
 #include "supervisor/topology_file.h"
 
+#define CPU_MAX      1023u
 #define HOST_ACCEPTS 0x1fu /* every command; LEASE is the gateway's fence */
 #define STUB_QUIET   50000000u
 #define VM_QUIET     1000000000u
@@ -67,6 +69,19 @@ static int make_group(const vmsig_topo_build *b, const vmsig_file_run *run, vmsi
     return vmsig_topo_fail(b, run->group_mark, "group: found %s, expected the name of one of `groups:`", run->group);
 }
 
+static int make_cpu(const vmsig_topo_build *b, const vmsig_file_run *run, vmsig_topo_actor *a) {
+    char *end = NULL;
+    unsigned long n = run->cpu && isdigit((unsigned char)run->cpu[0]) ? strtoul(run->cpu, &end, 10) : CPU_MAX + 1;
+    if (run->cpu && strcmp(run->cpu, "auto") == 0)
+        a->cpu = VMSIG_TOPO_CPU_AUTO;
+    else if (run->cpu && (n > CPU_MAX || *end != '\0'))
+        return vmsig_topo_fail(b, run->cpu_mark,
+                               "cpu: found \"%.64s\", expected a whole number from 0 to 1023, or auto", run->cpu);
+    else if (run->cpu)
+        a->cpu = (int)n;
+    return 0;
+}
+
 /* key: what the program follows from where none is written. */
 static int make_run(vmsig_topo_build *b, const vmsig_file_run *run, const char *key, const char *exec,
                     vmsig_conf_mark at, vmsig_topo_actor *a) {
@@ -76,7 +91,6 @@ static int make_run(vmsig_topo_build *b, const vmsig_file_run *run, const char *
                                      [VMSIG_TOPO_SENSOR] = 0,
                                      [VMSIG_TOPO_ACTOR] = 0};
     a->poll = run->poll;
-    a->cpu = run->cpu_set ? (int)run->cpu : -1;
     a->restart = (vmsig_topo_restart)run->restart;
     a->restarts_max = b->t->no_limits ? 0 : (uint32_t)run->restarts;
     a->window_ns = run->window;
@@ -86,7 +100,9 @@ static int make_run(vmsig_topo_build *b, const vmsig_file_run *run, const char *
     a->hard_ns = run->hard;
     bool drives = a->accepts && a->endpoint >= 0; /* what it had under way, and what it holds down, outlives it */
     a->state_bytes = run->state_set ? run->state : state[drives ? VMSIG_TOPO_HOST : a->kind];
-    int err = check_user(b, run);
+    int err = make_cpu(b, run, a);
+    if (err == 0)
+        err = check_user(b, run);
     if (err == 0 && run->user)
         err = copy(b, run->user, &a->user);
     if (err == 0)

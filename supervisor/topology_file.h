@@ -10,8 +10,8 @@ typedef struct vmsig_file_run {
     char *exec;
     vmsig_conf_list args;
     int poll;
-    bool cpu_set;
-    uint64_t cpu;
+    char *cpu;
+    vmsig_conf_mark cpu_mark;
     int restart;
     uint64_t restarts, window, ready, stop, soft, hard;
     char *user, *group;

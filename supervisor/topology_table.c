@@ -47,8 +47,10 @@ const char *vmsig_file_display_name(int display) {
     {KEY("args", LIST), AT(T, run.args), .max = 256, .help = "Arguments of the program."},                                         \
     {KEY("poll", CHOICE), AT(T, run.poll), .choices = poll_modes, .fallback = "adaptive",                              \
      .help = "How it waits for events: spin a little, then sleep; spin always (a core of its own); sleep at once."},   \
-    {KEY("cpu", UINT), AT(T, run.cpu), SET(T, run.cpu), .max = 1023,                                                   \
-     .help = "The CPU that it is pinned to. Without: not pinned."},                                                    \
+    {KEY("cpu", STRING), AT(T, run.cpu), MARK(T, run.cpu),                                                             \
+     .help = "The CPU that it is pinned to, 0 to 1023; or `auto`: with the others of its chain on one CPU while their "\
+             "rate is low, spread over CPUs while it is high (`vmsig status` says which and why). Without: not "       \
+             "pinned."},                                                                                               \
     {KEY("restart", CHOICE), AT(T, run.restart), .choices = restarts, .fallback = "permanent",                         \
      .help = "Whether it is started again when it ends: always; after a crash only; never."},                          \
     {KEY("restarts", UINT), AT(T, run.restarts), .max = 100000, .fallback = "5",                                       \

@@ -249,6 +249,8 @@ static int prepare(vmsig_sup *s) {
     if (rc == 0)
         rc = vmsig_timer_new(s->loop, vmsig_sup_on_look, s, &s->look);
     if (rc == 0)
+        rc = vmsig_timer_new(s->loop, vmsig_sup_on_place, s, &s->place);
+    if (rc == 0)
         rc = vmsig_sup_upgrade_init(s);
     if (rc == 0 && (setsockopt(s->keeper, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience) ||
                     prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)))
@@ -272,6 +274,7 @@ static int live(vmsig_sup *s, const options *o) {
         code = 1;
     if (code == 0) {
         vmsig_sup_look_start(s);
+        vmsig_sup_place_start(s);
         vmsig_sup_upgrade_taken(s);
     }
     return code ? code : run(s);
@@ -297,6 +300,7 @@ static void tidy(vmsig_sup *s) {
     vmsig_timer_free(s->deadline);
     vmsig_timer_free(s->change.timer);
     vmsig_timer_free(s->look);
+    vmsig_timer_free(s->place);
     vmsig_loop_free(s->loop);
     vmsig_sup_close(&s->keeper);
     vmsig_topology_free(s->topo);

@@ -42,6 +42,27 @@ static int actors(const Vmsig__Pb__Status *s) {
     return vmsig_table_print(t, stdout);
 }
 
+/* Those with `cpu: auto`. */
+static int placements(const Vmsig__Pb__Status *s) {
+    static const char *const heads[] = {"ACTOR", ">CPU", "WHY", NULL};
+    vmsig_table *t = vmsig_table_new(heads);
+    for (size_t i = 0; i < s->n_actors; i++) {
+        if (!s->actors[i]->placement)
+            continue;
+        vmsig_table_cell(t, "%s", s->actors[i]->name);
+        vmsig_table_cell(t, "%d", s->actors[i]->cpu);
+        vmsig_table_cell(t, "%s", s->actors[i]->placement);
+    }
+    return vmsig_table_print(t, stdout);
+}
+
+static size_t placed(const Vmsig__Pb__Status *s) {
+    size_t n = 0;
+    for (size_t i = 0; i < s->n_actors; i++)
+        n += s->actors[i]->placement != NULL;
+    return n;
+}
+
 static int links(const Vmsig__Pb__Status *s) {
     static const char *const heads[] = {">LINK",   "FROM", "TO",   ">FILL",   ">SLOTS", ">EVENTS",
                                         ">RATE/S", ">P50", ">P99", "STALLED", NULL};
@@ -104,8 +125,8 @@ static void audit(const Vmsig__Pb__StatusControl *c) {
 }
 
 int vmsig_show_status(const Vmsig__Pb__Status *s) {
-    static int (*const parts[])(const Vmsig__Pb__Status *) = {actors, links, endpoints, protections};
-    const size_t rows[] = {s->n_actors, s->n_links, s->n_endpoints, s->n_protections};
+    static int (*const parts[])(const Vmsig__Pb__Status *) = {actors, placements, links, endpoints, protections};
+    const size_t rows[] = {s->n_actors, placed(s), s->n_links, s->n_endpoints, s->n_protections};
     printf("%s: %s, supervisor %d, topology %s\n", s->name, s->state, s->pid, s->topology);
     if (s->upgrade)
         printf("last upgrade: %s%s%s\n", s->upgrade->state, s->upgrade->why ? ": " : "",
@@ -132,10 +153,11 @@ int vmsig_show_status(const Vmsig__Pb__Status *s) {
 #define U(v) ((json_int_t)(v))
 
 static json_t *actor_json(const Vmsig__Pb__StatusActor *a) {
-    return json_pack("{s:s s:s s:s s:I s:I s:I s:I s:I s:s? s:I s:I s:s?}", "name", a->name, "kind", a->kind, "state",
-                     a->state, "pid", U(a->pid), "uid", U(a->uid), "incarnation", U(a->incarnation), "restarts",
-                     U(a->restarts), "uptime_ms", U(a->uptime_ms), "last_exit", a->last_exit, "cpu_us", U(a->cpu_us),
-                     "wakeups", U(a->wakeups), "program", a->program);
+    return json_pack("{s:s s:s s:s s:I s:I s:I s:I s:I s:s? s:I s:I s:s? s:I s:s?}", "name", a->name, "kind", a->kind,
+                     "state", a->state, "pid", U(a->pid), "uid", U(a->uid), "incarnation", U(a->incarnation),
+                     "restarts", U(a->restarts), "uptime_ms", U(a->uptime_ms), "last_exit", a->last_exit, "cpu_us",
+                     U(a->cpu_us), "wakeups", U(a->wakeups), "program", a->program, "cpu", U(a->cpu), "placement",
+                     a->placement);
 }
 
 static json_t *link_json(const Vmsig__Pb__StatusLink *l) {

@@ -52,11 +52,12 @@ int vmsig_actor_emit(vmsig_actor *a, vmsig_event *ev);
 /* The same for a body that fits inln. kind: 64..255. */
 int vmsig_actor_emit_bytes(vmsig_actor *a, uint8_t kind, const void *body, uint32_t len);
 
-/* Runs until the supervisor says stop (or vmsig_actor_stop); returns the exit code for main. */
+/* Runs until the supervisor says stop (or vmsig_actor_stop); returns the exit code for main. -1 EINVAL: no actor. */
 int vmsig_actor_run(vmsig_actor *a);
 void vmsig_actor_stop(vmsig_actor *a, int exit_code);
 
-/* Runs a source (a sensor or a host) as an actor: opens, describes, emits, takes commands and memctx; closes src. */
+/* Runs a source (a sensor or a host) as an actor: opens, describes, emits, takes commands and memctx; closes src. The
+ * exit code for main; -1 EINVAL: no ops. */
 int vmsig_actor_run_source(const vmsig_source_ops *ops, void *src);
 
 #ifdef __cplusplus

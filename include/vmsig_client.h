@@ -62,7 +62,7 @@ void vmsig_client_close(vmsig_client *c);
 const vmsig_grant *vmsig_client_grant(const vmsig_client *c);
 
 /* 1: events and commands go through rings now; 0: over the socket. *why (where not NULL): why, if rings were asked for;
- * else NULL. Valid until the next step. */
+ * else NULL. Valid until the next step. -1 EINVAL: no client. */
 int vmsig_client_rings(const vmsig_client *c, const char **why);
 
 /* An fd to poll for reading (the same for the client's life), and what to call then. step waits at most timeout_ms for

@@ -105,7 +105,9 @@ void vmsig_actor_free(vmsig_actor *a) {
 }
 
 int vmsig_actor_run(vmsig_actor *a) {
-    if (!a || vmsig_drive_start(a) < 0)
+    if (!a)
+        return answer(-EINVAL);
+    if (vmsig_drive_start(a) < 0)
         return EXIT_FAILURE;
     int code = vmsig_rt_run(a->rt);
     vmsig_drive_end(a);

@@ -97,6 +97,10 @@ static int run(running *r) {
 }
 
 int vmsig_actor_run_source(const vmsig_source_ops *ops, void *src) {
+    if (!ops) {
+        errno = EINVAL;
+        return -1;
+    }
     running r = {.ops = ops, .src = src, .actor = vmsig_actor_open()};
     int code = r.actor ? run(&r) : errno == ENOTCONN ? EX_USAGE : errno == ESHUTDOWN ? EXIT_SUCCESS : EXIT_FAILURE;
     if (ops->close)

@@ -55,6 +55,10 @@ int vmsig_client_rings(const vmsig_client *c, const char **why) {
     bool live = c && c->ring.live;
     if (why)
         *why = c && c->cfg.rings && !live ? c->no_rings : NULL;
+    if (!c) {
+        errno = EINVAL;
+        return -1;
+    }
     return live;
 }
 

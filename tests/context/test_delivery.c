@@ -165,6 +165,38 @@ Test(priority, nothing_starves_and_the_bound_holds) {
     vmsig_ctx_free(c);
 }
 
+/* The bucket: VMSIG_BURST in a row while others wait, then VMSIG_REFILL for each of the others; alone, without end. */
+Test(priority, urgent_is_strict_for_its_budget_and_then_gets_what_comes_back) {
+    vmsig_ctx *c = make();
+    vmsig_event out;
+    for (uint32_t i = 0; i < 200; i++) {
+        put(c, 64, i, VMSIG_PRIO_URGENT);
+        put(c, 65, i, VMSIG_PRIO_NORMAL);
+    }
+    for (uint32_t other = 0; other < 20; other++) {
+        uint32_t in_a_row = other == 0 ? VMSIG_BURST : VMSIG_REFILL;
+        for (uint32_t i = 0; i < in_a_row; i++) {
+            cr_assert_eq(vmsig_ctx_next(c, UP, &out), 1);
+            cr_assert_eq(out.prio, VMSIG_PRIO_URGENT, "after %u others, urgent number %u", other, i);
+        }
+        cr_assert_eq(vmsig_ctx_next(c, UP, &out), 1);
+        cr_assert_eq(out.prio, VMSIG_PRIO_NORMAL, "after %u others", other);
+    }
+    vmsig_ctx_free(c);
+    c = make();
+    for (uint32_t i = 0; i < 10 * VMSIG_BURST; i++)
+        put(c, 64, i, VMSIG_PRIO_URGENT);
+    for (uint32_t i = 0; i < 10 * VMSIG_BURST; i++)
+        expect_next(c, 64, i);
+    put(c, 65, 1, VMSIG_PRIO_NORMAL); /* what it did alone cost it nothing */
+    for (uint32_t i = 0; i <= VMSIG_BURST; i++)
+        put(c, 64, i, VMSIG_PRIO_URGENT);
+    for (uint32_t i = 0; i < VMSIG_BURST; i++)
+        expect_next(c, 64, i);
+    expect_next(c, 65, 1);
+    vmsig_ctx_free(c);
+}
+
 Test(priority, high_normal_low_share_by_weight) {
     vmsig_ctx *c = make();
     uint32_t seen[5] = {0};
@@ -321,6 +353,29 @@ static vmsig_event input_event(uint8_t type, uint16_t code, int32_t value, uint6
 static int put_input(vmsig_ctx *c, uint8_t type, uint16_t code, int32_t value) {
     vmsig_event ev = input_event(type, code, value, 7);
     return vmsig_ctx_submit(c, DOWN, &ev);
+}
+
+/* Both: a survivor goes out at its window's end, or at the gap's, whichever is later, to the nanosecond. */
+Test(coalesce, a_survivor_keeps_the_gap_too) {
+    static const struct { uint32_t gap, window; } rows[] = {{1000, 300}, {300, 1000}};
+    for (unsigned i = 0; i < 2; i++) {
+        vmsig_ctx *c = make();
+        uint64_t t0 = clock_now;
+        policy(c, UP, rows[i].gap, rows[i].window, 0, 0);
+        put(c, 64, 1, 0);
+        clock_now = t0 + rows[i].window - 1;
+        expect_none(c);
+        clock_now = t0 + rows[i].window;
+        expect_next(c, 64, 1); /* the first at its window's end; the gap counts from here */
+        put(c, 64, 2, 0);
+        uint64_t wait = rows[i].gap > rows[i].window ? rows[i].gap : rows[i].window;
+        clock_now = t0 + rows[i].window + wait - 1;
+        put(c, 64, 3, 0); /* while it waits for the gap it takes newer ones along only within its window */
+        expect_none(c);
+        clock_now++;
+        expect_next(c, 64, rows[i].gap > rows[i].window ? 2 : 3);
+        vmsig_ctx_free(c);
+    }
 }
 
 Test(coalesce, relative_motion_adds_up_saturating) {

@@ -146,6 +146,10 @@ Test(core, nulls) {
     vmsig_core_free(core);
 }
 
+Test(core, a_time_to_retain_without_a_core) {
+    REFUSED(vmsig_core_set_retain(NULL, 1), EINVAL);
+}
+
 Test(core, what_is_out_of_range) {
     int n = 0;
     vmsig_core *core = vmsig_core_new();
@@ -331,6 +335,10 @@ Test(client, nulls) {
     REFUSED(vmsig_client_lease(NULL, 0, VMSIG_LEASE_INPUT, 0, 0, NULL), EINVAL);
     REFUSED(vmsig_client_release(NULL, 0, VMSIG_LEASE_INPUT), EINVAL);
     cr_expect_not_null(vmsig_client_error(NULL));
+    const char *why = err;
+    REFUSED(vmsig_client_rings(NULL, &why), EINVAL);
+    REFUSED(vmsig_client_rings(NULL, NULL), EINVAL);
+    cr_expect_null(why);
 }
 
 Test(actor, nulls) {
@@ -342,6 +350,14 @@ Test(actor, nulls) {
     REFUSED(vmsig_actor_unwatch(NULL, 0), EINVAL);
     REFUSED(vmsig_actor_emit(NULL, &ev), EINVAL);
     REFUSED(vmsig_actor_emit_bytes(NULL, 64, "", 0), EINVAL);
+    REFUSED(vmsig_actor_run(NULL), EINVAL);
+    REFUSED(vmsig_actor_run_source(NULL, NULL), EINVAL);
+    cr_expect_eq(vmsig_actor_endpoint(NULL), 0u);
+    cr_expect_eq(vmsig_actor_source(NULL), 0u);
+    cr_expect_eq(vmsig_actor_epoch(NULL), 0u);
+    vmsig_actor_on_event(NULL, NULL, NULL);
+    vmsig_actor_on_memctx(NULL, NULL, NULL);
+    vmsig_actor_stop(NULL, 1);
 }
 
 Test(plugged, stub_and_memwatch_refuse_nulls) {

@@ -730,6 +730,66 @@ static int audit(void *ud, const vmsig_audit_record *rec) {
     return rec->what == VMSIG_AUDIT_INTENT && c->refuse ? -1 : 0;
 }
 
+static int note_intents(void *ud, const vmsig_audit_record *rec) {
+    uint32_t *seen = ud;
+    if (rec->what == VMSIG_AUDIT_INTENT)
+        seen[0] = seen[0] << 8 | rec->kind << 4 | rec->detail;
+    return 0;
+}
+
+static uint32_t state_of(vmsig_core *core, eye *e) {
+    uint32_t query = VMSIG_VM_QUERY;
+    uint64_t state = UINT64_MAX;
+    cr_expect_eq(call(core, e, VMSIG_CMD_VM, &query, 4, 0, &state), VMSIG_OK);
+    return (uint32_t)state;
+}
+
+/* One effect under two capabilities: who says so last has it, and both are on record. */
+Test(hooks, pause_and_stop_are_one_effect_the_last_wins_and_both_are_audited) {
+    vmsig_core *core = vmsig_core_new();
+    eye life, vm;
+    uint32_t seen = 0;
+    attach(core, &life, VMSIG_CAP_OBSERVE | VMSIG_CAP_LIFECYCLE | VMSIG_CAP_VM, 1, 0);
+    attach(core, &vm, VMSIG_CAP_OBSERVE | VMSIG_CAP_VM, 1, 0);
+    add_stub(core, 0, 0);
+    UNTIL(core, count(&life, VMSIG_EV_VMHOST) > 0);
+    vmsig_core_set_audit(core, note_intents, &seen);
+    cr_expect_eq(op(core, &life, VMSIG_CMD_LIFECYCLE, VMSIG_LIFECYCLE_PAUSE), VMSIG_OK);
+    cr_expect_eq(op(core, &vm, VMSIG_CMD_VM, VMSIG_VM_CONT), VMSIG_OK);
+    cr_expect_eq(seen, (VMSIG_CMD_LIFECYCLE << 4 | 1u) << 8 | VMSIG_CMD_VM << 4 | 2u);
+    cr_expect_eq(state_of(core, &life), VMSIG_VM_RUNNING);
+    cr_expect_eq(op(core, &vm, VMSIG_CMD_VM, VMSIG_VM_STOP), VMSIG_OK);
+    cr_expect_eq(state_of(core, &life), VMSIG_VM_PAUSED);
+    cr_expect_eq(op(core, &life, VMSIG_CMD_LIFECYCLE, VMSIG_LIFECYCLE_RESUME), VMSIG_OK);
+    cr_expect_eq(state_of(core, &life), VMSIG_VM_RUNNING);
+    cr_expect_eq(op(core, &vm, VMSIG_CMD_LIFECYCLE, VMSIG_LIFECYCLE_PAUSE), VMSIG_NOCAP);
+    vmsig_core_free(core);
+}
+
+/* By the invalidation, by the epoch that stands in what it holds, and by any command that it stamps with that. */
+Test(epochs, a_stale_reader_can_tell) {
+    vmsig_core *core = vmsig_core_new();
+    eye e;
+    attach(core, &e, VMSIG_CAP_ALL, 1, 0);
+    add_stub(core, 0, 0);
+    UNTIL(core, e.memctx_n == 1);
+    uint32_t held = vmsig_memview_epoch(e.view);
+    cr_expect_eq(lease(core, &e, VMSIG_LEASE_ACQUIRE, VMSIG_LEASE_MEMWRITE, 0), VMSIG_OK);
+    cr_assert_eq(vmsig_core_bump_epoch(core, 0), 0);
+    UNTIL(core, count(&e, VMSIG_EV_MEMCTX_INVALID) == 1);
+    cr_expect_gt(last(&e, VMSIG_EV_MEMCTX_INVALID)->epoch, held, "all before it is void");
+    cr_expect_eq(vmsig_memview_epoch(e.view), held, "what it holds says of when it is");
+    vmsig_memwrite w = {.addr = VMSIG_STUB_SCRATCH, .value = 1, .size = 8};
+    vmsig_event cmd = {
+        .kind = VMSIG_CMD_MEMWRITE, .corr = ++e.corr, .token = e.token, .epoch = held, .inln_len = sizeof w};
+    memcpy(cmd.inln, &w, sizeof w);
+    cr_assert_eq(vmsig_inproc_send(e.ctl, &cmd), 0);
+    UNTIL(core, status_of(&e, e.corr, NULL) >= 0);
+    cr_expect_eq(status_of(&e, e.corr, NULL), VMSIG_FENCED);
+    vmsig_memview_close(e.view);
+    vmsig_core_free(core);
+}
+
 Test(hooks, the_arbiter_decides_and_the_audit_may_refuse) {
     vmsig_core *core = vmsig_core_new();
     court c = {0};

@@ -364,6 +364,39 @@ Test(lease, the_arbiter_decides_and_is_asked_only_while_a_live_owner_holds) {
     world_free(w);
 }
 
+static const vmsig_grant *met[2];
+static uint32_t met_priority[2];
+static vmsig_arb_decision meet(void *ud, uint32_t endpoint, uint32_t cls, const vmsig_grant *incumbent,
+                               const vmsig_grant *contender) {
+    (void)ud, (void)endpoint, (void)cls;
+    met[0] = incumbent;
+    met[1] = contender;
+    met_priority[0] = incumbent->priority;
+    met_priority[1] = contender->priority;
+    return VMSIG_ARB_DENY;
+}
+
+/* Not copies: what is set later shows through the pointers of before. */
+Test(lease, the_arbiter_sees_the_live_grants) {
+    world *w = world_new();
+    vmsig_gate_set_arbiter(w->gate, meet, NULL);
+    seen *a = world_control(w, 1, 5), *b = world_control(w, 2, 6);
+    acquire(w, a, 0);
+    world_lease(w, b, 0, VMSIG_LEASE_ACQUIRE, VMSIG_LEASE_INPUT, 0, 1);
+    const vmsig_grant *incumbent = met[0], *contender = met[1];
+    cr_expect_eq(met_priority[0], 5u);
+    cr_expect_eq(met_priority[1], 6u);
+    world_grant(w, a, 1, 3, VMSIG_CAP_ALL, 50);
+    world_grant(w, b, 2, 3, VMSIG_CAP_ALL, 60);
+    cr_expect_eq(incumbent->priority, 50u);
+    cr_expect_eq(contender->priority, 60u);
+    world_lease(w, b, 0, VMSIG_LEASE_ACQUIRE, VMSIG_LEASE_INPUT, 0, 2);
+    cr_expect_eq(met[0], incumbent);
+    cr_expect_eq(met[1], contender);
+    cr_expect_eq(met_priority[0], 50u);
+    world_free(w);
+}
+
 Test(lease, a_narrowed_grant_takes_it_away_at_once) {
     world *w = world_new();
     seen *a = world_control(w, 1, 0);

@@ -73,7 +73,7 @@ for whose in ("context", "gateway", "supervisor"):
     assert rows[whose + ": before"]["value"] > 0 and rows[whose + ": after"]["value"] > 0, rows
 '
 
-timeout 100 "$bench" seam --rounds 1 --scale 1 --json >"$out" 2>&1 && [ "$(grep -c '"p50":[1-9]' "$out")" = 3 ]
+timeout 100 "$bench" seam --rounds 1 --scale 1 --json >"$out" 2>&1 && [ "$(grep -c '"p50":[1-9]' "$out")" = 5 ]
 say bench-seam
 
 timeout 100 "$bench" ctx --rounds 1 --scale 1 >"$out" 2>&1 && grep -q '^  pass-through  *[0-9.]* ns ' "$out"

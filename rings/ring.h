@@ -21,7 +21,7 @@
  * Waking       consumer: nap = the number of this nap, full fence, look again, then sleep; nap = 0 when it wakes.
  *              Producer: publish, full fence, look at nap. One of the two sees the other (Dekker). A nap is rung for
  *              once: who was rung looks again before the next one, which has another number. A producer that needs room
- *              does the same with `want` in its head page.
+ *              does the same with `want` in its head page: the cursor from which on there will be enough.
  * Distrust     every index from the peer is loaded once and checked; nonsense poisons the link (-EPROTO from then on);
  *              it is never clamped.
  * Threads      one thread per side.
@@ -52,7 +52,7 @@ typedef struct vmsig_ring_head {
     uint64_t base;       /* first position of this incarnation */
     uint64_t arena_base; /* likewise of the arena */
     uint64_t arena_bytes;
-    alignas(64) uint32_t want; /* 1: the producer waits for room and wants the room bell rung */
+    alignas(64) uint64_t want; /* not 0: the producer waits, until the cursor is there, and wants the room bell rung */
 } vmsig_ring_head;
 
 /* The consumer's page. */

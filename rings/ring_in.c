@@ -170,7 +170,8 @@ int vmsig_ring_release(vmsig_ring_in *in) {
     if (in->reader->arena_cursor != in->arena_cursor)
         vmsig_store64_release(&in->reader->arena_cursor, in->arena_cursor);
     vmsig_fence_full(); /* the cursors are visible before we look: against the producer's fence in want_room */
-    return in->chained > 0 && vmsig_load32(&in->chain[in->chained - 1].head->want) != 0;
+    uint64_t want = in->chained > 0 ? vmsig_load64(&in->chain[in->chained - 1].head->want) : 0;
+    return want != 0 && in->cursor >= want;
 }
 
 int vmsig_ring_sleep(vmsig_ring_in *in) {

@@ -212,11 +212,17 @@ static bool has_room(vmsig_ring_out *out, uint32_t n) {
     return out->arena_want == 0 || body_room(out, out->arena_want, &pos) == 0;
 }
 
+/* The least cursor with which there would be room; for the body it is not known: as soon as anything is consumed. */
+static uint64_t cursor_for(const vmsig_ring_out *out, uint32_t n) {
+    const uint64_t slots = (uint64_t)out->mask + 1, seen = out->limit - slots, least = out->tail + n - slots;
+    return out->tail + n > out->limit ? least : seen + 1;
+}
+
 int vmsig_ring_want_room(vmsig_ring_out *out, uint32_t n) {
-    vmsig_store32(&out->head->want, 1);
+    vmsig_store64(&out->head->want, cursor_for(out, n));
     vmsig_fence_full(); /* the wish is visible before we look: against the consumer's fence in release */
     if (!has_room(out, n))
         return 0;
-    vmsig_store32(&out->head->want, 0);
+    vmsig_store64(&out->head->want, 0);
     return 1;
 }

@@ -127,6 +127,9 @@ uint32_t vmsig_engine_queued(const vmsig_engine *e); /* entries in use */
  * due waits, and its epoch has not ended. */
 bool vmsig_engine_may_pass(vmsig_engine *e, const vmsig_entry *cand);
 
+/* Whether it may not for this alone: its channel's own events wait for room (hold). */
+bool vmsig_engine_may_follow(const vmsig_engine *e, const vmsig_entry *cand);
+
 /* The priority that the candidate has, or is given by policy. */
 uint32_t vmsig_engine_prio(const vmsig_engine *e, const vmsig_entry *cand);
 /* Never dropped, paced nor coalesced. */

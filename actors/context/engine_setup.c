@@ -141,6 +141,13 @@ bool vmsig_engine_may_pass(vmsig_engine *e, const vmsig_entry *cand) {
     return vmsig_engine_pick(e, &idx) == VMSIG_PICK_NONE;
 }
 
+bool vmsig_engine_may_follow(const vmsig_engine *e, const vmsig_entry *cand) {
+    const vmsig_timing *t = &e->policy[cand->source];
+    uint8_t state = e->flows[flow_of(vmsig_entry_channel(cand), vmsig_engine_prio(e, cand))].state;
+    return t->min_gap_ns == 0 && t->coalesce_ns == 0 && t->max_inflight == 0 && kind_bits[cand->kind] == KIND_EXISTS &&
+           state == FLOW_HELD;
+}
+
 /* ---- epochs -------------------------------------------------------------------------------------------- */
 
 uint32_t vmsig_engine_ended(const vmsig_engine *e, uint32_t endpoint) {

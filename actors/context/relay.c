@@ -162,23 +162,26 @@ static void decided(vmsig_relay *r, vmsig_port *p, uint32_t dir, uint32_t slots)
     durable64(&st->acc[p->acc].acc, st->acc[p->acc].acc + slots);
 }
 
-/* The short way of an event of one slot without a payload: from slot to slot. false: go the long way. */
-static bool pass_slot(vmsig_relay *r, vmsig_port *p, const vmsig_slot *s) {
+typedef enum passing { PASSED, LONG_WAY, NO_ROOM } passing;
+
+/* The short way of an event of one slot without a payload: from slot to slot. */
+static passing pass_slot(vmsig_relay *r, vmsig_port *p, const vmsig_slot *s) {
     vmsig_entry n;
     uint32_t dir = p->dir;
     if (vmsig_slot_prio(s) > VMSIG_PRIO_URGENT || s->kind == VMSIG_EV_LOST || s->kind == VMSIG_EV_MEMCTX ||
         s->kind == VMSIG_EV_MEMCTX_INVALID || s->kind == VMSIG_CMD_LEASE || s->corr_merged == 0)
-        return false;
+        return LONG_WAY;
     head_of(&n, s);
-    if (!vmsig_engine_may_pass(r->engine[dir], &n) ||
-        (dir == VMSIG_DIR_DOWN && relay_command_status(r, &n) != VMSIG_OK))
-        return false;
+    if (!vmsig_engine_may_pass(r->engine[dir], &n))
+        return vmsig_engine_may_follow(r->engine[dir], &n) ? NO_ROOM : LONG_WAY;
+    if (dir == VMSIG_DIR_DOWN && relay_command_status(r, &n) != VMSIG_OK)
+        return LONG_WAY;
     vmsig_port *out = relay_route(r, dir, &n);
     if (out != NULL && out->ahead != NULL && ahead_full(r, out, &n))
-        return false;
+        return LONG_WAY;
     vmsig_slot *to = out != NULL && relay_free_slots(out, &n) > 0 ? vmsig_ring_next(out->out) : NULL;
     if (to == NULL)
-        return false;
+        return out != NULL ? NO_ROOM : LONG_WAY;
     uint32_t prio = vmsig_engine_prio(r->engine[dir], &n);
     memcpy(&to->ts_ns, &s->ts_ns, sizeof *to - sizeof to->turn);
     to->origin = vmsig_origin(p->id, p->in->cursor);
@@ -190,6 +193,29 @@ static bool pass_slot(vmsig_relay *r, vmsig_port *p, const vmsig_slot *s) {
     decided(r, p, dir, 1);
     if (out->ahead != NULL)
         ahead_note(r, out, &n, out->out->tail - 1);
+    return PASSED;
+}
+
+/* Whether an event that found no room is left where it is for now. It costs a fraction of what the way through the queue
+ * does, and that is how all would go as soon as the next actor is the slower one. Only what has no privilege waits so,
+ * and, where the next ring does not move, no longer than PATIENCE_NS: then its input queues until it moves again. */
+static bool is_patient(vmsig_relay *r, vmsig_port *p, const vmsig_slot *s) {
+    vmsig_entry n;
+    head_of(&n, s);
+    vmsig_port *out = relay_route(r, p->dir, &n);
+    if (!p->sensor || out == NULL || vmsig_engine_is_express(&n) ||
+        vmsig_engine_prio(r->engine[p->dir], &n) > VMSIG_PRIO_NORMAL)
+        return false;
+    uint64_t now = r->env.now(r->env.ud);
+    if (p->patient_until == 0)
+        p->patient_until = now + PATIENCE_NS;
+    if (now >= p->patient_until) {
+        r->impatient = true;
+        return false;
+    }
+    if (r->patience_ends == 0 || p->patient_until < r->patience_ends)
+        r->patience_ends = p->patient_until;
+    r->env.want_room(r->env.ud, out, relay_some_room(out));
     return true;
 }
 
@@ -401,10 +427,13 @@ unsigned vmsig_relay_consume(vmsig_relay *r, vmsig_port *p, unsigned budget) {
         if (p->dir == VMSIG_DIR_DOWN || s.epoch != r->st->endpoint[endpoint].epoch)
             epoch_check(r, endpoint);
         one = one && !vmsig_slot_in_arena(&s) && vmsig_slot_count(&s) == 1 && permitted(p, &s);
-        if (!(one && pass_slot(r, p, &s)) && long_way(r, p) < 0) {
+        passing way = one ? pass_slot(r, p, &s) : LONG_WAY;
+        if (way != PASSED && ((way == NO_ROOM && is_patient(r, p, &s)) || long_way(r, p) < 0)) {
             block(r, p);
             break;
         }
+        if (way == PASSED)
+            p->patient_until = 0;
         vmsig_ring_advance(p->in);
         n++;
     }
@@ -415,7 +444,10 @@ unsigned vmsig_relay_consume(vmsig_relay *r, vmsig_port *p, unsigned budget) {
 void vmsig_relay_turn(vmsig_relay *r) {
     for (uint64_t left = r->endpoints; left != 0; left &= left - 1)
         epoch_check(r, (uint32_t)__builtin_ctzll(left));
-    if (ahead_passed(r))
+    bool late = r->patience_ends != 0 && r->env.now(r->env.ud) >= r->patience_ends;
+    if (late)
+        r->patience_ends = 0;
+    if (ahead_passed(r) || late)
         relay_go_on(r);
     else
         relay_dispatch(r);

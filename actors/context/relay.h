@@ -57,6 +57,7 @@ typedef struct vmsig_port {
     uint64_t memctx_pending; /* endpoints whose context is to be sent */
     uint64_t end_pending;    /* endpoints whose last epoch's end is to be told: to who takes commands and is no host */
     bool blocked;            /* its first event found no place */
+    uint64_t patient_until;  /* an in-link whose first event waits for room; 0 = none does */
     vmsig_ahead *ahead;      /* out-links: a ring of as many as there are slots; NULL: no channel is bounded */
     uint64_t ahead_first;
     uint32_t ahead_n;

@@ -94,7 +94,7 @@ static bool dispatch_one(vmsig_relay *r, uint32_t dir, uint32_t idx) {
     if (err < 0) {
         vmsig_engine_hold(r->engine[dir], idx);
         if (out != NULL)
-            r->env.want_room(r->env.ud, out, VMSIG_SLOTS_MAX + KEPT);
+            r->env.want_room(r->env.ud, out, relay_some_room(out));
         return true;
     }
     send_entry(r, dir, idx, told ? NULL : out);
@@ -126,14 +126,23 @@ void relay_go_on(vmsig_relay *r) {
     unblock(r);
 }
 
+static void be_patient_again(vmsig_relay *r) {
+    r->impatient = false;
+    for (uint32_t i = 0; i < r->ports_n; i++)
+        r->ports[i]->patient_until = 0;
+}
+
 void vmsig_relay_writable(vmsig_relay *r, vmsig_port *p) {
+    if (r->impatient)
+        be_patient_again(r);
     news_send(r, p);
     relay_go_on(r);
 }
 
 uint64_t vmsig_relay_due(const vmsig_relay *r) {
     uint64_t up = vmsig_engine_due(r->engine[VMSIG_DIR_UP]), down = vmsig_engine_due(r->engine[VMSIG_DIR_DOWN]);
-    return up == 0 || (down != 0 && down < up) ? down : up;
+    uint64_t due = up == 0 || (down != 0 && down < up) ? down : up;
+    return due == 0 || (r->patience_ends != 0 && r->patience_ends < due) ? r->patience_ends : due;
 }
 
 uint32_t vmsig_relay_queued(const vmsig_relay *r) {

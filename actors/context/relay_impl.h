@@ -14,9 +14,10 @@
 #define BLOCK          256u  /* the body store's unit */
 #define RETAINED_BYTES 1600u /* of payload: 64 segments */
 #define KEPT           4u    /* slots of an out-ring */
-#define DEATHS_MAX     3u    /* of incarnations, by one event or one record */
-#define OP_DISPATCH    16u   /* beside vmsig_op */
-#define OP_DECIDE      17u   /* nothing is queued: an answer, or nothing at all */
+#define PATIENCE_NS    5000000u
+#define DEATHS_MAX     3u  /* of incarnations, by one event or one record */
+#define OP_DISPATCH    16u /* beside vmsig_op */
+#define OP_DECIDE      17u /* nothing is queued: an answer, or nothing at all */
 
 /* The redo record: resulting values. op is stored last, and cleared last. */
 typedef struct redo {
@@ -80,6 +81,8 @@ struct vmsig_relay {
     vmsig_port *up[VMSIG_ENDPOINTS_MAX];
     vmsig_port *down[VMSIG_ENDPOINTS_MAX][32]; /* by kind - 32 */
     bool blocked;                              /* some input is */
+    bool impatient;                            /* of some input patience has ended */
+    uint64_t patience_ends;                    /* the earliest of those that are patient; 0 = none is. May be early. */
     bool ahead_waits;                          /* some channel waits until a consumer's cursor moves on */
 };
 
@@ -92,6 +95,12 @@ static inline uint32_t relay_free_slots(vmsig_port *out, const vmsig_entry *n) {
     uint32_t kept = vmsig_engine_is_express(n) ? 0 : KEPT;
     uint32_t room = vmsig_ring_room(out->out, VMSIG_SLOTS_MAX + kept);
     return room > kept ? room - kept : 0;
+}
+
+/* What is worth a wake-up: nobody is served later for it, with so many before him in the ring. */
+static inline uint32_t relay_some_room(const vmsig_port *out) {
+    uint32_t quarter = (out->out->mask + 1) / 4;
+    return quarter > VMSIG_SLOTS_MAX + KEPT ? quarter : VMSIG_SLOTS_MAX + KEPT;
 }
 
 /* relay_state.c */

@@ -11,7 +11,7 @@
 #include "rings/look.h"
 #include "schema/frame.h"
 
-#define VMSIG_RT_BUDGET   64u                  /* events taken from one link in one turn */
+#define VMSIG_RT_BUDGET   256u                 /* events taken from one link in one turn */
 #define VMSIG_RT_GRACE_NS UINT64_C(2000000000) /* to stop in, where nobody says how long */
 
 /* A link with what the runtime alone knows of it. */
@@ -63,10 +63,11 @@ struct vmsig_rt {
     const vmsig_fence_page *fences[VMSIG_ENDPOINTS_MAX]; /* of each endpoint's gateway */
     int state_fd, listen_fd, audit_fd, audit_prev_fd, audit_seal_fd;
 
-    bool wake;           /* an input was woken, or an output has room: look before sleeping */
-    unsigned busy_turns; /* since fds and timers were last looked at */
-    uint64_t taken_ns;   /* when events were last taken */
-    uint64_t fds_due_ns; /* when fds are to be looked at, whatever the inputs bring */
+    bool wake;            /* an input was woken, or an output has room: look before sleeping */
+    unsigned turns_begun; /* of consuming */
+    unsigned busy_turns;  /* since fds and timers were last looked at */
+    uint64_t taken_ns;    /* when events were last taken */
+    uint64_t fds_due_ns;  /* when fds are to be looked at, whatever the inputs bring */
     vmsig_look look;
 };
 

@@ -46,11 +46,12 @@ static unsigned consume(vmsig_rt_link *k, uint64_t now) {
     return n;
 }
 
+/* Each turn begins with another: where all wait for room in one output, it is not always the same who find it. */
 static unsigned consume_all(vmsig_rt *rt) {
-    unsigned n = 0;
+    unsigned n = 0, first = rt->turns_begun++, links = rt->links_n;
     uint64_t now = 0;
-    for (unsigned i = 0; i < rt->links_n && !rt->ended; i++) {
-        vmsig_rt_link *k = rt->links[i];
+    for (unsigned i = 0; i < links && !rt->ended; i++) {
+        vmsig_rt_link *k = rt->links[(first + i) % links];
         if (!has_events(k))
             continue;
         if (!now)

@@ -235,6 +235,8 @@ Test(relay, a_full_ring_turns_passing_into_queueing_and_urgent_goes_first_then) 
         for (int i = 0; i < 8; i++)
             emit(&w, 1, 64, SENSOR, 0, 1);
         relay_turn(&w);
+        w.clock += PATIENCE_NS; /* what was left in the sensor's ring queues */
+        relay_turn(&w);
     }
     cr_expect_gt(vmsig_relay_queued(w.relay), 0);
     emit(&w, 0, VMSIG_EV_MEMCTX_INVALID, VMSIG_SRC_MEMCTX, 0, 1);
@@ -256,6 +258,53 @@ Test(relay, a_full_ring_turns_passing_into_queueing_and_urgent_goes_first_then) 
     }
     cr_expect_eq(got, 33);
     cr_expect_leq(invalid_at, SLOTS, "it had a slot of its own in the full ring");
+    world_close(&w);
+}
+
+static void settle(world *w) {
+    for (int i = 0; i < 4; i++)
+        relay_turn(w);
+}
+
+/* A sensor's ordinary event: it is worth a moment's waiting not to go through the queue. */
+Test(relay, what_finds_no_room_stays_where_it_is_for_a_moment_and_then_queues) {
+    world w;
+    up(&w);
+    for (uint32_t i = 0; i < SLOTS; i++)
+        emit(&w, 1, 64, SENSOR, 0, 1);
+    settle(&w);
+    cr_expect_eq(vmsig_relay_queued(w.relay), 0);
+    cr_expect_eq(vmsig_relay_due(w.relay), w.clock + PATIENCE_NS);
+    w.clock += PATIENCE_NS - 1;
+    settle(&w);
+    cr_expect_eq(vmsig_relay_queued(w.relay), 0);
+    w.clock++;
+    settle(&w);
+    cr_expect_eq(vmsig_relay_queued(w.relay), KEPT, "as many as the ring keeps for what is never dropped");
+    cr_expect_eq(vmsig_relay_due(w.relay), 0, "nothing waits for a time any more");
+    vmsig_event ev;
+    uint64_t last = 0;
+    uint32_t got = 0;
+    for (uint32_t i = 0; i < SLOTS; i++) {
+        while (next_out(&w, 0, &ev)) {
+            cr_expect_gt(ev.seq, last);
+            last = ev.seq;
+            got++;
+        }
+        settle(&w);
+    }
+    cr_expect_eq(got, SLOTS);
+    world_close(&w);
+}
+
+Test(relay, what_is_privileged_queues_at_once_and_overtakes) {
+    world w;
+    up(&w);
+    cr_assert_eq(vmsig_relay_set_policy(w.relay, SENSOR, VMSIG_DIR_UP, VMSIG_PRIO_URGENT, NULL), 0);
+    for (uint32_t i = 0; i < SLOTS; i++)
+        emit(&w, 1, 64, SENSOR, 0, 1);
+    settle(&w);
+    cr_expect_eq(vmsig_relay_queued(w.relay), KEPT);
     world_close(&w);
 }
 

@@ -7,6 +7,7 @@
  *
  * Planted faults: NO_FENCE_FLUSH NO_FENCE_SLEEP NO_RECHECK_SLEEP NO_FENCE_RELEASE NO_FENCE_WANT NO_RECHECK_WANT
  *                 LOOK_THEN_PUBLISH CLEAR_LATE SAME_NAP
+ *                 WANT_MORE
  */
 #define N     5
 #define SLOTS 2
@@ -66,7 +67,7 @@ active proctype producer() {
         :: else
         fi
     :: tail < N && tail >= mem[CURSOR] + SLOTS && unflushed == 0 -> /* full: want_room */
-        of_producer!WANT,1;
+        of_producer!WANT,tail+1-SLOTS; /* the cursor that makes room */
 #ifndef NO_FENCE_WANT
         FENCE(of_producer);
 #endif
@@ -84,8 +85,7 @@ active proctype producer() {
 }
 
 active proctype consumer() {
-    byte at, shared, naps;
-    bool want;
+    byte at, shared, naps, want;
     do
     :: at == N && shared == N -> break
     :: at < mem[TAIL] -> at++ /* consume */
@@ -97,7 +97,11 @@ active proctype consumer() {
 #endif
         want = mem[WANT];
         if
-        :: want -> room_bell = true
+#ifdef WANT_MORE
+        :: want != 0 && at > want + 1 -> room_bell = true
+#else
+        :: want != 0 && at >= want -> room_bell = true
+#endif
         :: else
         fi
     :: at < N && shared == at && at >= mem[TAIL] -> /* nothing there: sleep */

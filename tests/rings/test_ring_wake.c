@@ -70,8 +70,8 @@ Test(ring_wake, a_producer_that_waits_is_rung_when_there_is_room) {
     cr_expect_eq(vmsig_ring_release(&p.in), 0, "nothing to release");
     cr_expect_eq(vmsig_ring_want_room(&p.out, 2), 0);
     pair_expect(&p, got++, 0);
-    cr_expect_eq(vmsig_ring_release(&p.in), 1);
-    cr_expect_eq(vmsig_ring_want_room(&p.out, 2), 0, "one is not two");
+    cr_expect_eq(vmsig_ring_release(&p.in), 0, "one is not two");
+    cr_expect_eq(vmsig_ring_want_room(&p.out, 2), 0);
     pair_expect(&p, got++, 0);
     cr_expect_eq(vmsig_ring_release(&p.in), 1);
     cr_expect_eq(vmsig_ring_want_room(&p.out, 2), 1);
@@ -408,7 +408,7 @@ static bool want_and_look(wire *w) {
     return vmsig_ring_want_room(&w->p.out, 1);
 }
 static void fill_up(wire *w) {
-    vmsig_store32(&w->p.out.head->want, 0);
+    vmsig_store64(&w->p.out.head->want, 0);
     pair_put(&w->p, 1, 0);
 }
 static bool release_and_look(wire *w) {

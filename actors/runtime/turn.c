@@ -51,8 +51,9 @@ static unsigned consume_all(vmsig_rt *rt) {
     unsigned n = 0, first = rt->turns_begun++, links = rt->links_n;
     uint64_t now = 0;
     for (unsigned i = 0; i < links && !rt->ended; i++) {
-        vmsig_rt_link *k = rt->links[(first + i) % links];
-        if (!has_events(k))
+        unsigned at = (first + i) % links;
+        vmsig_rt_link *k = at < rt->links_n ? rt->links[at] : NULL; /* one may have gone meanwhile */
+        if (!k || !has_events(k))
             continue;
         if (!now)
             now = rt->taken_ns = vmsig_now_ns();

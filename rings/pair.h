@@ -2,9 +2,9 @@
  *
  *   gateway                                                control
  *     events: head, slots, arena ─────────────────────────►  (maps it read-only)
- *     (maps it read-only) ◄────────── cursor, asleep ──────  its reader page
+ *     (maps it read-only) ◄────────── cursor, nap ─────────  its reader page
  *     (maps it read-only) ◄────────── commands: head, slots
- *     its reader page ────── cursor, asleep ──────────────►  (maps it read-only)
+ *     its reader page ────── cursor, nap ─────────────────►  (maps it read-only)
  *
  * Rings live as long as their connection: whoever comes back gets new ones, and goes on in the gateway's log.
  * Slots      an event's `origin` is (bits 32..47 of its seq, place); place 0 = of the retained set. A command's is its

@@ -1,5 +1,5 @@
 /* Kills processes of a loaded topology at random and accounts for every event and every command.
- *   prog_chaos BUILD [--kills N] [--seed S] [--minutes M] [--gap MS] [--bench N] [--changes]
+ *   prog_chaos BUILD [--kills N] [--seed S] [--minutes M] [--gap MS] [--bench N] [--changes] [--rings]
  *
  *   pulse x 8 ──► context ──► gateway ──► this program: the control (account.h)
  *                 host stub ◄── commands ──┘            and the killer
@@ -9,6 +9,7 @@
  * The last line: N kills: 0 lost, 0 duplicated, 0 reordered, 0 leaked; exit code 1 when one of them is not 0.
  * --changes: first, actors are restarted and the topology is reloaded on demand. A topology that ends by itself before it
  * is all there, with a word, a status and nothing left over, is exit code 3.
+ * --rings: the control has rings.
  * --bench N: N kills of each role, one at a time; prints how long it takes to the first event of the successor.
  */
 #include <errno.h>
@@ -49,8 +50,8 @@ typedef struct chaos {
     const char *build;
     uint64_t kills, done, seed, dice, until_ns, gap_ns;
     unsigned bench;
-    bool complete; /* it was all there once */
-    bool changes;  /* restarts and a reload on demand */
+    bool complete;       /* it was all there once */
+    bool changes, rings; /* restarts and a reload on demand */
     char folder[64], socket[128];
     pid_t keeper;
     vmsig_client *client;
@@ -389,8 +390,12 @@ static void settle(chaos *c) {
 }
 
 static void connect_control(chaos *c) {
-    vmsig_client_cfg cfg = {
-        .name = "chaos", .user = c, .on_event = on_event, .on_memctx = on_memctx, .on_state = on_state};
+    vmsig_client_cfg cfg = {.name = "chaos",
+                            .user = c,
+                            .on_event = on_event,
+                            .on_memctx = on_memctx,
+                            .on_state = on_state,
+                            .rings = c->rings ? VMSIG_CLIENT_BLOCK : VMSIG_CLIENT_SOCKET};
     char err[256] = "";
     for (uint64_t end = now_ns() + PATIENCE_NS; c->client == NULL; poll(NULL, 0, 10)) {
         c->client = vmsig_client_open(c->socket, &cfg, 2000, err, sizeof err);
@@ -398,6 +403,9 @@ static void connect_control(chaos *c) {
         if (c->client == NULL && now_ns() > end)
             die(c, err);
     }
+    const char *why = NULL;
+    if (!vmsig_client_rings(c->client, &why) && c->rings)
+        die(c, why);
 }
 
 /* ---- killing --------------------------------------------------------------------------------------------- */
@@ -645,13 +653,11 @@ static void bench(chaos *c) {
 /* ---- main ------------------------------------------------------------------------------------------------ */
 
 static bool parse(chaos *c, int argc, char **argv) {
-    static const struct option known[] = {{"kills", required_argument, NULL, 'k'},
-                                          {"seed", required_argument, NULL, 's'},
-                                          {"minutes", required_argument, NULL, 'm'},
-                                          {"gap", required_argument, NULL, 'g'},
-                                          {"bench", required_argument, NULL, 'b'},
-                                          {"changes", no_argument, NULL, 'c'},
-                                          {NULL, 0, NULL, 0}};
+    static const struct option known[] = {
+        {"kills", required_argument, NULL, 'k'},   {"seed", required_argument, NULL, 's'},
+        {"minutes", required_argument, NULL, 'm'}, {"gap", required_argument, NULL, 'g'},
+        {"bench", required_argument, NULL, 'b'},   {"changes", no_argument, NULL, 'c'},
+        {"rings", no_argument, NULL, 'r'},         {NULL, 0, NULL, 0}};
     for (int o; (o = getopt_long(argc, argv, "", known, NULL)) != -1;) {
         uint64_t n = optarg ? strtoull(optarg, NULL, 10) : 0;
         if (o == 'k')
@@ -666,6 +672,8 @@ static bool parse(chaos *c, int argc, char **argv) {
             c->bench = (unsigned)n;
         else if (o == 'c')
             c->changes = true;
+        else if (o == 'r')
+            c->rings = true;
         else
             return false;
     }
@@ -679,7 +687,8 @@ int main(int argc, char **argv) {
     static chaos c = {.kills = 1000, .seed = 1, .gap_ns = 25 * MS, .wait = ROLES};
     if (!parse(&c, argc, argv)) {
         fprintf(stderr,
-                "usage: prog_chaos BUILD [--kills N] [--seed S] [--minutes M] [--gap MS] [--bench N] [--changes]\n");
+                "usage: prog_chaos BUILD [--kills N] [--seed S] [--minutes M] [--gap MS] [--bench N] [--changes] "
+                "[--rings]\n");
         return 64;
     }
     snprintf(c.folder, sizeof c.folder, "/tmp/vmsig-chaos-XXXXXX");

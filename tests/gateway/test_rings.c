@@ -5,6 +5,7 @@
 #include <dirent.h>
 
 #include "rings/pair.h"
+#include "rings/shm.h"
 #include "supervisor/client/client_impl.h"
 
 static void others_go_on(house *h, guest *g) {
@@ -22,6 +23,7 @@ typedef struct raw {
     vmsig_reader *reader;
     vmsig_ring_head *head;
     vmsig_slot *slots;
+    const vmsig_reader *gateways; /* reader page */
 } raw;
 
 static void raw_send(raw *r, Vmsig__Pb__ToGateway__MCase which, void *body) {
@@ -52,6 +54,9 @@ static raw raw_new(house *h, uint32_t slots) {
     cr_assert_eq(vmsig_ring_out_create(&out, r.fd[VMSIG_PAIR_COMMANDS], VMSIG_PAIR_LINK_COMMANDS, 1,
                                        VMSIG_PAIR_COMMAND_SLOTS, 0, 0, 0),
                  0);
+    const void *page;
+    cr_assert_eq(vmsig_shm_map_ro(r.fd[VMSIG_PAIR_COMMANDS_READER], VMSIG_READER_BYTES, &page), 0);
+    r.gateways = page;
     r.reader = in.reader;
     r.head = out.head;
     r.slots = out.slots;
@@ -63,7 +68,7 @@ static raw raw_mapped(house *h) {
     Vmsig__Pb__RingsMapped mapped = VMSIG__PB__RINGS_MAPPED__INIT;
     raw_send(&r, VMSIG__PB__TO_GATEWAY__M_MAPPED, &mapped);
     uint64_t until = vmsig_now_ns() + 5000000000u;
-    while (!(fcntl(r.fd[VMSIG_PAIR_COMMANDS], F_GET_SEALS) & F_SEAL_SEAL) && vmsig_now_ns() < until)
+    while (!vmsig_load64(&r.gateways->nap) && vmsig_now_ns() < until) /* it waits for commands by then */
         poll(NULL, 0, 1);
     return r;
 }

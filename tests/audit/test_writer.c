@@ -257,6 +257,65 @@ Test(writer, segments_are_chained) {
     log_free(d);
 }
 
+/* The record that b[from, to) stores gets the checksum of what it says now. */
+static void make_good(log_bytes b, size_t from, size_t to) {
+    uint8_t joined[4 + VMSIG_AUDIT_BODY_MAX];
+    size_t len = to - from - VMSIG_AUDIT_FRAME;
+    memcpy(joined, b.at + from, 4);
+    memcpy(joined + 4, b.at + from + VMSIG_AUDIT_FRAME, len);
+    uint32_t crc = vmsig_crc32c(joined, 4 + len);
+    memcpy(b.at + from + 4, &crc, 4);
+}
+
+static vmsig_audit_verdict verdict_of(const log_dir *d, const log_bytes *files, vmsig_audit_check *c) {
+    *c = (vmsig_audit_check){.keyed = true};
+    memcpy(c->key, d->first_key, sizeof c->key);
+    for (int i = 0; i < d->files_n; i++)
+        vmsig_audit_check_segment(c, "segment", files[i].at, files[i].len);
+    return vmsig_audit_check_end(c);
+}
+
+/* Every byte of every record's body, so every field of it, in each of three files that follow each other: changed, with
+ * the checksum made good. The chain tells, or the next checkpoint's key; and the verdict says where. */
+Test(writer, a_change_of_any_field_is_found_across_segments) {
+    log_dir *d = log_new();
+    log_bytes files[LOG_FILES];
+    d->cfg.segment_bytes = 600;
+    log_open(d);
+    for (int i = 0; i < 2; i++) {
+        while (d->full_n == i)
+            log_write(d, (uint32_t)i * 7, 1);
+        rotate(d);
+    }
+    log_write(d, 20, 3);
+    log_close(d);
+    for (int i = 0; i < d->files_n; i++)
+        files[i] = log_read(d->file[i]);
+    vmsig_audit_check c;
+    cr_assert_eq(verdict_of(d, files, &c), VMSIG_AUDIT_VALID, "%s", c.why);
+    for (int f = 0; f < d->files_n; f++) {
+        size_t ends[64], n = log_ends(files[f], ends, 64);
+        for (size_t i = 0; i < n; i++) {
+            size_t from = i ? ends[i - 1] : 0;
+            for (size_t at = from + VMSIG_AUDIT_FRAME; at < ends[i]; at++) {
+                uint32_t crc;
+                memcpy(&crc, files[f].at + from + 4, 4);
+                files[f].at[at] ^= 1;
+                make_good(files[f], from, ends[i]);
+                vmsig_audit_verdict v = verdict_of(d, files, &c);
+                cr_expect_neq(v, VMSIG_AUDIT_VALID, "file %d, record %zu, byte %zu", f, i, at - from);
+                cr_expect(strstr(c.why, "record") || strstr(c.why, "checkpoint"), "%s", c.why);
+                files[f].at[at] ^= 1;
+                memcpy(files[f].at + from + 4, &crc, 4);
+            }
+        }
+    }
+    cr_expect_eq(verdict_of(d, files, &c), VMSIG_AUDIT_VALID);
+    for (int i = 0; i < d->files_n; i++)
+        free(files[i].at);
+    log_free(d);
+}
+
 Test(writer, who_dies_between_two_segments_is_succeeded) {
     log_dir *d = log_new();
     log_open(d);

@@ -1,4 +1,5 @@
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "schema/caps.h"
@@ -97,4 +98,63 @@ Test(caps, retired_and_unknown_bits_are_refused) {
     cr_expect_neq(vmsig_caps_check(0x4), 0);
     cr_expect_neq(vmsig_caps_check(VMSIG_CAP_ALL | 0x10), 0);
     cr_expect_neq(vmsig_caps_check(1u << 31), 0);
+}
+
+/* ---- the table that people read ----------------------------------------------------------------------- */
+
+static const char *cap_name(uint32_t cap) {
+    switch (cap) {
+    case VMSIG_CAP_INPUT:
+        return "INPUT";
+    case VMSIG_CAP_LIFECYCLE:
+        return "LIFECYCLE";
+    case VMSIG_CAP_POWER:
+        return "POWER";
+    case VMSIG_CAP_VM:
+        return "VM";
+    case VMSIG_CAP_MEMWRITE:
+        return "MEMWRITE";
+    default:
+        return "?";
+    }
+}
+
+static const char *lease_name(uint32_t cls) {
+    static const char *const names[] = {"input", "power", "memory-write"};
+    return cls < VMSIG_LEASE_CLASSES ? names[cls] : "\xe2\x80\x93"; /* a dash */
+}
+
+/* What a row must say of an op: "reset" of "lifecycle reset" stands in the row of these two. */
+static const vmsig_need *need_named(const char *op, const char *cap, const char *lease) {
+    for (size_t i = 0; i < vmsig_needs_n; i++) {
+        const vmsig_need *n = &vmsig_needs[i];
+        const char *word = strrchr(n->name, ' ');
+        if (n->kind != VMSIG_CMD_LEASE && strcmp(word ? word + 1 : n->name, op) == 0)
+            return strcmp(cap_name(n->cap), cap) == 0 && strcmp(lease_name(n->cls), lease) == 0 ? n : NULL;
+    }
+    return NULL;
+}
+
+Test(caps, the_docs_show_the_same_table) {
+    FILE *f = fopen("docs/control.md", "r");
+    cr_assert_not_null(f, "tests run in the project's folder");
+    char line[512], ops[256], cap[64], lease[64], *rest;
+    size_t told = 0, asked = 0;
+    bool in = false;
+    while (fgets(line, sizeof line, f)) {
+        in = in ? line[0] == '|' : strncmp(line, "| command | capability |", 24) == 0;
+        if (!in || sscanf(line, "| %255[^|] | %63[^ |] | %63[^ |] |", ops, cap, lease) != 3 || line[2] == '-' ||
+            strcmp(cap, "capability") == 0)
+            continue;
+        for (char *op = strtok_r(ops, " ,", &rest); op; op = strtok_r(NULL, " ,", &rest)) {
+            if (strcmp(op, "vm") == 0)
+                continue;
+            cr_expect_not_null(need_named(op, cap, lease), "%s: %s, %s", op, cap, lease);
+            told++;
+        }
+    }
+    fclose(f);
+    for (size_t i = 0; i < vmsig_needs_n; i++)
+        asked += vmsig_needs[i].kind != VMSIG_CMD_LEASE;
+    cr_expect_eq(told, asked, "each command stands there once");
 }

@@ -79,7 +79,7 @@ check: packages-check
 tests: $(TESTS) $(PROGS) $(PLUGINS) $(GUEST) $(BUILD)/nomem.so
 
 bench: packages
-	@$(MAKE) $(JOBS) --no-print-directory all
+	@$(MAKE) $(JOBS) --no-print-directory all $(GUEST)
 	@$(BUILD)/bin/vmsig bench $(ARGS)
 
 # What others offer for the same, in the same run; their packages are installed on request. One table and one plot.

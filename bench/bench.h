@@ -193,5 +193,7 @@ void bench_audit(const bench_options *o);
 void bench_chain(const bench_options *o);
 /* What the death of a process costs, role by role, under load. */
 void bench_restart(const bench_options *o);
+/* A VM under QEMU; skipped where there is none. */
+void bench_vm(const bench_options *o);
 
 #endif

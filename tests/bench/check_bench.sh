@@ -120,6 +120,18 @@ timeout 20 "$bench" "$dir/wrong.yaml" >"$out" 2>&1
 say bench-live-wrong-file
 rm -rf "$dir"
 
+if command -v qemu-system-x86_64 >/dev/null; then
+    timeout 100 "$bench" --vm --rounds 1 --scale 10 --json >"$out" 2>&1
+    judge bench-vm '
+for name in ("query, command to result", "key to RAM", "key to control, by memwatch", "MEMWRITE to guest",
+             "MEMWRITE of 4 KiB, to result"):
+    row = rows[name]
+    (floor, ratio), = row["ratio"].items()
+    assert row["family"] == "vm" and 0 < row["p50"] <= row["p99"] <= row["max"], row
+    assert ratio > 0 and 0 < rows[floor]["p50"], (row, rows)
+'
+fi
+
 refused() { # NAME ARGS...: exit status 64 and one sentence
     name=$1
     shift

@@ -79,6 +79,8 @@ void vmsig_gate_rollback(vmsig_gate *g) {
 void vmsig_gate_put(vmsig_gate *g, uint64_t session, const vmsig_event *ev) {
     uint64_t pos = vmsig_log_put(&g->log, &g->tx, session, ev);
     uint64_t at = pos;
+    if (session || (ev->kind != VMSIG_EV_MEMCTX_INVALID && !vmsig_retained_is(ev))) /* as nearly all are */
+        return;
     if (!vmsig_retained_note(g->retained, &g->tx, vmsig_log_at(&g->log, &at), pos, g->log.cap / 4,
                              vmsig_log_copy_max(&g->log)) &&
         !g->retained_full) {

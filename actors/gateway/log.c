@@ -12,6 +12,20 @@ static uint64_t padded(uint64_t n) {
     return (n + 7) & ~7ull;
 }
 
+/* Bodies are short: three words at most are copied without a call. Both places have room for whole words. */
+static inline void copy_words(uint8_t *to, const uint8_t *from, uint32_t len) {
+    if (len > 24) {
+        memcpy(to, from, len);
+        return;
+    }
+    if (len > 0)
+        memcpy(to, from, 8);
+    if (len > 8)
+        memcpy(to + 8, from + 8, 8);
+    if (len > 16)
+        memcpy(to + 16, from + 16, 8);
+}
+
 void vmsig_log_open(vmsig_log *l, vmsig_log_meta *meta, uint8_t *bytes, uint64_t cap) {
     *l = (vmsig_log){.m = meta, .bytes = bytes, .cap = cap & ~7ull, .pin = UINT64_MAX};
     if (meta->next_place == 0)
@@ -93,7 +107,7 @@ uint64_t vmsig_log_put(vmsig_log *l, vmsig_tx *tx, uint64_t session, const vmsig
     r->session = session;
     memcpy(r->event, ev, sizeof r->event);
     uint8_t *at = (uint8_t *)(r + 1);
-    memcpy(at, ev->inln, ev->inln_len);
+    copy_words(at, ev->inln, ev->inln_len);
     if (ev->payload_len)
         memcpy(at + padded(ev->inln_len), ev->payload, ev->payload_len);
     if (r->place % VMSIG_LOG_MARK_EVERY == 0)
@@ -142,6 +156,6 @@ uint64_t vmsig_log_oldest(const vmsig_log *l) {
 void vmsig_rec_event(const vmsig_rec *rec, vmsig_event *out) {
     memcpy(out, rec->event, sizeof rec->event);
     const uint8_t *at = (const uint8_t *)(rec + 1);
-    memcpy(out->inln, at, out->inln_len);
+    copy_words(out->inln, at, out->inln_len);
     out->payload = out->payload_len ? (void *)(uintptr_t)(at + padded(out->inln_len)) : NULL;
 }

@@ -104,6 +104,8 @@ typedef struct vmsig_ring_end {
     vmsig_image last;
 } vmsig_ring_end;
 int vmsig_ring_find_end(int ring_fd, int reader_fd, vmsig_ring_end *end);
+/* Where it ends by its turns alone, whatever the consumer says: 0 or -errno. Looks at each slot. */
+int vmsig_ring_find_last(int ring_fd, uint64_t *tail);
 
 /* How many slots can be published now; looks at the consumer's cursor only when the cached one leaves fewer than want.
  */
@@ -181,6 +183,9 @@ void vmsig_ring_in_sleepless(vmsig_ring_in *in);
  * -EEXIST a generation already there, -ENOSPC the chain is full. A poisoned link is healed by it: what was left of the
  * poisoned ring is given up, and the cursor goes to the new one's base. */
 int vmsig_ring_in_peer(vmsig_ring_in *in, int ring_fd, uint32_t link);
+/* A poisoned ring whose producer is dead, for a later one is there: gives up what is left of it and turns to that. False:
+ * there is none, one is to come (vmsig_ring_in_peer). */
+bool vmsig_ring_in_heal(vmsig_ring_in *in);
 void vmsig_ring_in_close(vmsig_ring_in *in);
 
 /* The four bytes kind, route, lane, shape of a slot that a peer may write, loaded at once. */

@@ -79,3 +79,18 @@ int vmsig_ring_find_end(int ring_fd, int reader_fd, vmsig_ring_end *end) {
     vmsig_ring_view_close(&v);
     return err;
 }
+
+int vmsig_ring_find_last(int ring_fd, uint64_t *tail) {
+    vmsig_ring_view v = {0};
+    int err = vmsig_ring_view_open(&v, ring_fd);
+    if (err < 0)
+        return err;
+    *tail = v.base;
+    for (uint64_t i = 0; i <= v.mask; i++) {
+        uint64_t turn = vmsig_load64(&vmsig_ring_view_slot(&v, i)->turn) & ~VMSIG_TURN_MORE;
+        if (turn > *tail && ((turn - 1) & v.mask) == i)
+            *tail = turn;
+    }
+    vmsig_ring_view_close(&v);
+    return 0;
+}

@@ -52,6 +52,16 @@ static void heal(vmsig_ring_in *in, const vmsig_ring_view *fresh) {
     in->poisoned = 0;
 }
 
+bool vmsig_ring_in_heal(vmsig_ring_in *in) {
+    if (in->poisoned == 0 || in->chained < 2)
+        return false;
+    drop_oldest(in);
+    if (in->cursor < in->chain[0].base)
+        in->cursor = in->chain[0].base;
+    in->poisoned = 0;
+    return true;
+}
+
 static int fits_chain(const vmsig_ring_in *in, const vmsig_ring_view *v, uint32_t link) {
     if (v->link != link)
         return -EPROTO;

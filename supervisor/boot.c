@@ -129,6 +129,9 @@ static void handle(vmsig_sup_actor *a, const Vmsig__Pb__FromActor *m, const int 
     case VMSIG__PB__FROM_ACTOR__M_UNQUIET:
         unquiet(a, m->unquiet->endpoint);
         break;
+    case VMSIG__PB__FROM_ACTOR__M_POISONED:
+        vmsig_sup_link_poisoned(a, m->poisoned);
+        break;
     case VMSIG__PB__FROM_ACTOR__M_AUDIT_FULL:
         vmsig_sup_audit_full(a);
         break;

@@ -158,6 +158,51 @@ static int tell_consumer_all(vmsig_sup *s, vmsig_sup_link *l) {
     return rc;
 }
 
+/* ---- nonsense ------------------------------------------------------------------------------------------- */
+
+/* A page in place of one that is nonsense: it says that all was read. Contexts and gateways are not given it: they know
+ * themselves how far they are. */
+static void drop_reader(vmsig_sup *s, vmsig_sup_link *l) {
+    uint64_t tail = 0;
+    void *map;
+    int fd = vmsig_shm_create("vmsig reader, made up", VMSIG_READER_BYTES);
+    int rc = fd < 0 ? fd : vmsig_shm_map_rw(fd, VMSIG_READER_BYTES, &map);
+    if (rc == 0) {
+        rc = vmsig_ring_find_last(l->chain[l->chained - 1].fd, &tail);
+        vmsig_store64(&((vmsig_reader *)map)->cursor, tail);
+        vmsig_shm_unmap(map, VMSIG_READER_BYTES);
+    }
+    if (rc == 0)
+        rc = vmsig_shm_seal(fd);
+    if (rc) { /* its producer cannot go on, and says so */
+        vmsig_sup_say("link %u: no page in place of the one that is nonsense: %s", l->topo->id, strerror(-rc));
+        vmsig_sup_close(&fd);
+        return;
+    }
+    vmsig_sup_close(&l->reader.fd);
+    l->reader.fd = fd;
+    l->reader.made_up = true;
+    vmsig_sup_link_map_reader(l);
+    vmsig_sup_shelve_link(s, l);
+}
+
+/* The writer is restarted. generation: of what it wrote it in; one that is gone is left alone. */
+static void accuse(vmsig_sup_actor *writer, const vmsig_sup_link *l, uint32_t generation, const char *witness) {
+    if (!writer->process || generation != writer->incarnation)
+        return;
+    vmsig_sup_kill(writer, "it wrote nonsense on link %u, says %s", l->topo->id, witness);
+}
+
+/* Before its producer is started again: a cursor that cannot be would keep that from going on. */
+static void check_reader(vmsig_sup *s, vmsig_sup_link *l) {
+    vmsig_ring_end end;
+    if (l->chained == 0 || l->reader.fd < 0 || l->reader.made_up ||
+        vmsig_ring_find_end(l->chain[l->chained - 1].fd, l->reader.fd, &end) != -EPROTO)
+        return;
+    accuse(&s->actors[l->topo->to], l, l->reader.generation, "the supervisor");
+    drop_reader(s, l);
+}
+
 /* ---- a start -------------------------------------------------------------------------------------------- */
 
 /* What a link is made of lies on the memory node of its consumer, where that is pinned to a processor. */
@@ -184,6 +229,7 @@ static int offer_ring(vmsig_sup_actor *a, vmsig_sup_link *l) {
     if (fd < 0)
         return fd;
     place(a->sup, l, fd, bytes);
+    check_reader(a->sup, l);
     vmsig_sup_close(&l->next_ring.fd);
     l->next_ring = (vmsig_sup_ring){.fd = fd, .generation = a->incarnation};
     vmsig_sup_shelve_link(a->sup, l);
@@ -208,7 +254,8 @@ static int offer_reader(vmsig_sup_actor *a, vmsig_sup_link *l) {
     l->next_reader = (vmsig_sup_page){.fd = fd, .generation = a->incarnation};
     vmsig_sup_shelve_link(a->sup, l);
     int fds[2] = {fd, l->reader.fd};
-    int rc = send_link(a, l, fds, l->reader.fd >= 0 ? 2 : 1);
+    bool knows = a->topo->kind == VMSIG_TOPO_CONTEXT || a->topo->kind == VMSIG_TOPO_GATEWAY;
+    int rc = send_link(a, l, fds, l->reader.fd >= 0 && !(knows && l->reader.made_up) ? 2 : 1);
     return rc ? rc : tell_consumer_all(a->sup, l);
 }
 
@@ -359,6 +406,20 @@ void vmsig_sup_link_mapped(vmsig_sup_actor *a, const Vmsig__Pb__Mapped *m) {
         ring_mapped(a, l, m->start);
     else
         reader_mapped(a, l);
+}
+
+/* ---- it is poisoned --------------------------------------------------------------------------------------- */
+
+void vmsig_sup_link_poisoned(vmsig_sup_actor *a, const Vmsig__Pb__Poisoned *m) {
+    vmsig_sup *s = a->sup;
+    vmsig_sup_link *l = link_by_id(s, m->id);
+    if (l == NULL || (l->topo->from != a->index && l->topo->to != a->index))
+        return;
+    bool page = l->topo->from == a->index;
+    vmsig_sup_actor *writer = &s->actors[page ? l->topo->to : l->topo->from];
+    accuse(writer, l, m->generation, a->topo->name);
+    if (page && l->reader.generation == m->generation && !l->reader.made_up && l->chained > 0)
+        drop_reader(s, l);
 }
 
 /* ---- an end --------------------------------------------------------------------------------------------- */

@@ -46,6 +46,7 @@ typedef struct vmsig_sup_page {
     int fd; /* -1 = none */
     uint32_t generation;
     bool mapped;
+    bool made_up; /* a reader's: in place of one that was nonsense */
 } vmsig_sup_page;
 
 /* Why an actor that runs is stopped, while the topology goes on. */
@@ -303,6 +304,8 @@ int vmsig_sup_links_change(vmsig_sup *s);
 /* Whether its consumer has taken all that its dead producer published. */
 bool vmsig_sup_link_drained(const vmsig_sup_link *l);
 void vmsig_sup_link_mapped(vmsig_sup_actor *a, const Vmsig__Pb__Mapped *m);
+/* The other end wrote nonsense, says the actor: that one is restarted. */
+void vmsig_sup_link_poisoned(vmsig_sup_actor *a, const Vmsig__Pb__Poisoned *m);
 /* The actor died: what it had not mapped is dropped. */
 void vmsig_sup_links_dead(vmsig_sup_actor *a);
 void vmsig_sup_links_ring(vmsig_sup_actor *a);
@@ -335,7 +338,7 @@ void vmsig_sup_ram_dead(vmsig_sup_actor *host);
 
 /* ---- shelf.c: written before anybody is told of what it describes, so that it is never behind ---- */
 typedef struct vmsig_sup_heard vmsig_sup_heard;
-#define VMSIG_SUP_SHELF 4u /* what the blobs look like: a successor must know the same */
+#define VMSIG_SUP_SHELF 5u /* what the blobs look like: a successor must know the same */
 /* Hears all that the keeper tells at the start: 0 (*fresh: nothing was shelved) or -errno. */
 int vmsig_sup_hear(vmsig_sup *s, vmsig_sup_heard **out, bool *fresh);
 void vmsig_sup_heard_free(vmsig_sup_heard *h);

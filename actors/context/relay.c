@@ -393,6 +393,31 @@ static int long_way(vmsig_relay *r, vmsig_port *p) {
     return queue_event(r, p, &cand, body, slots);
 }
 
+void vmsig_relay_healed(vmsig_relay *r, vmsig_port *p) {
+    (void)r;
+    p->gap = true;
+}
+
+/* What came down needs no telling: each command is answered when its time is over. */
+static int tell_gap(vmsig_relay *r, vmsig_port *p) {
+    uint64_t acc = r->st->acc[p->acc].acc, skipped = p->in->cursor > acc ? p->in->cursor - acc : 0;
+    vmsig_event ev;
+    vmsig_entry cand;
+    vmsig_step none;
+    int err;
+    memset(&cand, 0, sizeof cand);
+    memset(&none, 0, sizeof none);
+    if (p->dir == VMSIG_DIR_DOWN) {
+        err = redo_decide(r, &none, p->acc, acc + skipped);
+    } else {
+        make_poison(&ev, p, lowest(p->endpoints), (uint8_t)p->source);
+        vmsig_entry_from_event(&cand, &ev);
+        err = queue_event(r, p, &cand, NULL, (uint32_t)skipped);
+    }
+    p->gap = err < 0;
+    return err;
+}
+
 /* Its first event found no place; it is tried again. */
 static void block(vmsig_relay *r, vmsig_port *p) {
     p->blocked = p->in->poisoned == 0;
@@ -403,6 +428,10 @@ unsigned vmsig_relay_consume(vmsig_relay *r, vmsig_port *p, unsigned budget) {
     unsigned n = 0;
     const vmsig_slot *at;
     uint64_t poison = poison_of(r);
+    if (p->gap && tell_gap(r, p) < 0) {
+        block(r, p);
+        return 0;
+    }
     while (n < budget && (at = vmsig_ring_peek(p->in)) != NULL) {
         if (p->in->cursor < r->st->acc[p->acc].acc) { /* decided by a predecessor */
             vmsig_ring_advance(p->in);

@@ -58,6 +58,7 @@ typedef struct vmsig_port {
     uint64_t end_pending;    /* endpoints whose last epoch's end is to be told: to who takes commands and is no host */
     bool blocked;            /* its first event found no place */
     uint64_t patient_until;  /* an in-link whose first event waits for room; 0 = none does */
+    bool gap;                /* something is lost that is to be told before the next event */
     vmsig_ahead *ahead;      /* out-links: a ring of as many as there are slots; NULL: no channel is bounded */
     uint64_t ahead_first;
     uint32_t ahead_n;
@@ -95,6 +96,9 @@ void vmsig_relay_renewed(vmsig_relay *r, vmsig_port *p);
 
 /* All ports of the boot are there: redo, rebuild. Before any consume. */
 int vmsig_relay_start(vmsig_relay *r);
+
+/* An input's producer had written nonsense: what came behind that is told as LOST(poison). */
+void vmsig_relay_healed(vmsig_relay *r, vmsig_port *p);
 
 /* Takes at most budget events from an input: how many. */
 unsigned vmsig_relay_consume(vmsig_relay *r, vmsig_port *p, unsigned budget);

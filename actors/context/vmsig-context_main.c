@@ -180,6 +180,12 @@ static void link_renewed(void *self, vmsig_link *l) {
         vmsig_relay_renewed(c->relay, l->ud);
 }
 
+static void link_healed(void *self, vmsig_link *l) {
+    context *c = self;
+    if (l->ud != NULL)
+        vmsig_relay_healed(c->relay, l->ud);
+}
+
 static void link_removed(void *self, vmsig_link *l) {
     context *c = self;
     if (l->ud == NULL)
@@ -221,6 +227,7 @@ int main(void) {
                                      .link_added = link_added,
                                      .link_renewed = link_renewed,
                                      .link_removed = link_removed,
+                                     .link_healed = link_healed,
                                      .start = start,
                                      .consume = consume,
                                      .writable = writable,

@@ -341,6 +341,18 @@ static void take(gateway *g, vmsig_link *in) {
         vmsig_rt_log(g->rt, "%s sent an event of kind %u, which only the gateway sends: not taken", in->peer, ev.kind);
 }
 
+/* What a context published behind its nonsense is lost. */
+static void link_healed(void *self, vmsig_link *in) {
+    gateway *g = self;
+    uint64_t position, last_seq = 0;
+    vmsig_slot s = {.route = (uint8_t)(in->endpoint_mask ? __builtin_ctzll(in->endpoint_mask) : 0)};
+    vmsig_event ev = told_as_lost(&s);
+    vmsig_gate_accepted(g->gate, in->id, &position, &last_seq);
+    ev.seq = last_seq;
+    if (!in->output && vmsig_gate_take(g->gate, in->id, in->in.cursor, &ev))
+        vmsig_rt_log(g->rt, "that events of %s are lost could not be told", in->peer);
+}
+
 static unsigned consume(void *self, vmsig_link *in, unsigned budget) {
     unsigned n = 0;
     while (n < budget && vmsig_ring_peek(&in->in)) {
@@ -417,6 +429,7 @@ static const vmsig_rt_ops ops = {
     .boot = boot,
     .resume = resume,
     .start = start,
+    .link_healed = link_healed,
     .consume = consume,
     .writable = writable,
     .ram = take_ram,

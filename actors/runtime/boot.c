@@ -53,6 +53,18 @@ void vmsig_rt_say_stopped(vmsig_rt *rt) {
         vmsig_rt_log(rt, "cannot tell the supervisor that it has stopped: %s", strerror(-err));
 }
 
+void vmsig_rt_say_poisoned(vmsig_rt_link *k, uint32_t generation) {
+    Vmsig__Pb__Poisoned poisoned = VMSIG__PB__POISONED__INIT;
+    Vmsig__Pb__FromActor m = VMSIG__PB__FROM_ACTOR__INIT;
+    poisoned.id = k->l.id;
+    poisoned.generation = generation;
+    m.m_case = FROM_ACTOR(POISONED);
+    m.poisoned = &poisoned;
+    int err = vmsig_rt_send(k->rt, &m, -1);
+    if (err)
+        vmsig_rt_log(k->rt, "cannot tell the supervisor that link %u is poisoned: %s", k->l.id, strerror(-err));
+}
+
 static void answer_probe(vmsig_rt *rt, Vmsig__Pb__Probe *probe) {
     Vmsig__Pb__FromActor m = VMSIG__PB__FROM_ACTOR__INIT;
     m.m_case = FROM_ACTOR(PROBE);

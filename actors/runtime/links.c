@@ -246,9 +246,14 @@ static int take_ring(vmsig_rt_link *k, uint32_t generation, int *fd) {
 static int renew(vmsig_rt_link *k, uint32_t generation, int *fds, int nfds) {
     if (nfds != 3)
         return -EPROTO;
+    bool poisoned = !k->l.output && k->l.in.poisoned;
     int err = k->l.output ? vmsig_ring_out_peer(&k->l.out, fds[0]) : take_ring(k, generation, &fds[0]);
+    if (k->l.output)
+        k->newest = generation;
     if (!err)
         err = take_bells(k, fds + 1);
+    if (!err && poisoned && !k->l.in.poisoned && k->rt->ops->link_healed)
+        k->rt->ops->link_healed(k->rt->self, &k->l);
     return err;
 }
 

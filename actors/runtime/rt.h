@@ -18,11 +18,12 @@
 typedef struct vmsig_rt_link {
     vmsig_link l; /* first: the actor's view */
     vmsig_rt *rt;
-    uint32_t newest;   /* generation of the newest ring of an input */
+    uint32_t newest;   /* generation of the peer's newest ring, or reader page */
     uint32_t want;     /* slots that an output waits for, 0 = none */
     bool held;         /* an input whose events the actor left where they are */
     bool slept;        /* an input that was marked as asleep */
     bool leaving;      /* an input that goes once it is drained */
+    bool accused;      /* its peer wrote nonsense, and the supervisor was told */
     uint64_t released; /* the cursor that was last stored */
     int *parked;       /* rings that wait for the chain to have room again, oldest first */
     unsigned parked_n;
@@ -80,6 +81,7 @@ void vmsig_rt_serve(vmsig_rt *rt, bool nested);
 void vmsig_rt_serve_later(vmsig_rt *rt);
 int vmsig_rt_send(vmsig_rt *rt, const Vmsig__Pb__FromActor *m, int fd);
 void vmsig_rt_say_stopped(vmsig_rt *rt);
+void vmsig_rt_say_poisoned(vmsig_rt_link *k, uint32_t generation);
 
 /* links.c: 0, or -errno: the sentence has been told. */
 int vmsig_rt_link_add(vmsig_rt *rt, const Vmsig__Pb__Link *m, const int *fds, int nfds);

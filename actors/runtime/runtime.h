@@ -60,6 +60,9 @@ typedef struct vmsig_rt_ops {
     /* The peer of a link has a new incarnation (also: its first). */
     void (*link_renewed)(void *self, vmsig_link *link);
     void (*link_removed)(void *self, vmsig_link *link);
+    /* The producer of an input had written nonsense and was restarted. What came behind that is lost: reading goes on at
+     * the input's cursor. */
+    void (*link_healed)(void *self, vmsig_link *link);
     /* All of the boot is there: recover, then take input. READY is said when this returns 0. */
     int (*start)(void *self);
     /* Events wait on `in`: peek, handle, advance, at most budget of them. How many were taken; 0 = they stay where they

@@ -24,14 +24,19 @@ static bool any_events(vmsig_rt *rt) {
     return false;
 }
 
-/* A peer that writes nonsense is not to be worked with: the supervisor learns whose ring it was. */
+/* A peer that writes nonsense is not to be worked with: the supervisor learns whose it was, and restarts it. The link
+ * rests until there is a new ring, or page. */
 static bool check_poison(vmsig_rt_link *k) {
-    int poisoned = k->l.output ? k->l.out.poisoned : k->l.in.poisoned;
-    if (poisoned && !k->rt->ended) {
-        vmsig_rt_fail(k->rt, "link %u is poisoned: %s wrote what no ring may hold", k->l.id, k->l.peer);
-        vmsig_rt_quit(k->rt, 1);
+    vmsig_rt *rt = k->rt;
+    if (!k->l.output && vmsig_ring_in_heal(&k->l.in) && rt->ops->link_healed)
+        rt->ops->link_healed(rt->self, &k->l);
+    bool poisoned = (k->l.output ? k->l.out.poisoned : k->l.in.poisoned) != 0;
+    if (poisoned && !k->accused) {
+        vmsig_rt_log(rt, "link %u is poisoned: %s wrote what no ring may hold", k->l.id, k->l.peer);
+        vmsig_rt_say_poisoned(k, k->l.output || !k->l.in.chained ? k->newest : k->l.in.chain[0].generation);
     }
-    return poisoned != 0;
+    k->accused = poisoned;
+    return poisoned;
 }
 
 static unsigned consume(vmsig_rt_link *k, uint64_t now) {
@@ -94,8 +99,10 @@ static void publish(vmsig_rt *rt) {
         if (rt->links[i]->l.output && !check_poison(rt->links[i]))
             vmsig_rt_flush(rt->links[i]);
     for (unsigned i = 0; i < rt->links_n; i++)
-        if (!rt->links[i]->l.output && !check_poison(rt->links[i]))
+        if (!rt->links[i]->l.output) {
             release(rt->links[i]);
+            check_poison(rt->links[i]);
+        }
 }
 
 /* Inputs whose producer is gone go once they are drained. */

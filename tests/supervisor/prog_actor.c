@@ -19,7 +19,7 @@ typedef struct test_actor {
     const char *log;
     int exit_at_start, exit_later, emit_hz; /* -1, 0: not */
     int burst;                              /* events at the start, and where the ring began and ends */
-    bool hang, deaf, spawn_child, spin, lock, gate;
+    bool hang, deaf, spawn_child, spin, lock, gate, lies, lies_back;
     uint64_t next[64], taken; /* by link */
 } test_actor;
 
@@ -34,6 +34,15 @@ static void note(const test_actor *t, const char *what, unsigned long long n) {
         close(fd);
 }
 
+/* The first incarnation, once it has published some: a slot that cannot be, and more behind it. */
+static void lie(vmsig_link *l) {
+    vmsig_slot *s = &l->out.slots[l->out.tail & l->out.mask];
+    memset(s, 0xff, sizeof *s);
+    s->turn = l->out.tail + 1;
+    l->out.slots[(l->out.tail + 1) & l->out.mask].turn = l->out.tail + 2;
+    l->out.unflushed++;
+}
+
 static void emit(void *ud) {
     test_actor *t = ud;
     unsigned n;
@@ -43,6 +52,10 @@ static void emit(void *ud) {
             continue;
         vmsig_event ev = {.kind = 64, .source = 8, .merged = 1, .ts_ns = vmsig_now_ns(), .inln_len = 8};
         memcpy(ev.inln, &links[i]->out.tail, 8);
+        if (t->lies && vmsig_rt_boot(t->rt)->incarnation == 1 && links[i]->out.tail >= 50) {
+            lie(links[i]);
+            continue;
+        }
         vmsig_ring_put_event(&links[i]->out, &ev);
     }
 }
@@ -58,6 +71,10 @@ static void get_stuck(const test_actor *t) {
 static unsigned consume(void *self, vmsig_link *in, unsigned budget) {
     test_actor *t = self;
     unsigned done = 0;
+    if (t->lies_back && vmsig_rt_boot(t->rt)->incarnation == 1 && in->in.cursor > 50) {
+        in->in.reader->cursor = in->in.cursor + 1000000;
+        return 0;
+    }
     for (; done < budget && vmsig_ring_peek(&in->in) != NULL; done++, t->taken++) {
         vmsig_event ev;
         uint64_t got, want = t->next[in->id % 64];
@@ -202,6 +219,8 @@ int main(int argc, char **argv) {
         t.deaf = t.deaf || strcmp(argv[i], "--deaf") == 0;
         t.spawn_child = t.spawn_child || strcmp(argv[i], "--child") == 0;
         t.spin = t.spin || strcmp(argv[i], "--spin") == 0;
+        t.lies = t.lies || strcmp(argv[i], "--lies") == 0;
+        t.lies_back = t.lies_back || strcmp(argv[i], "--lies-back") == 0;
         t.lock = t.lock || strcmp(argv[i], "--lock") == 0;
         number(argv[i], "--exit-at-start", &t.exit_at_start);
         number(argv[i], "--exit-later", &t.exit_later);

@@ -26,7 +26,8 @@
 
 #define BOOT_S   180 /* generous: without KVM, on a busy machine */
 #define ANSWER_S 60
-#define ECHO_S   5
+#define ECHO_S   15
+#define NUDGE_S  5
 #define TRIES    5
 #define STEP_MS  200
 #define CALL_MS  20000
@@ -152,7 +153,7 @@ static int fail(const control *c, const char *what) {
 /* The prompt may have come before this control did: then Enter brings another one. */
 static bool booted(control *c) {
     for (time_t end = time(NULL) + BOOT_S; time(NULL) <= end;) {
-        if (hear(c, PROMPT, ECHO_S))
+        if (hear(c, PROMPT, NUDGE_S))
             return true;
         if (!lease(c, VMSIG_LEASE_INPUT) || !type(c, "\n"))
             vmsig_client_step(c->client, STEP_MS);

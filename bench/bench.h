@@ -196,4 +196,7 @@ void bench_restart(const bench_options *o);
 /* A VM under QEMU; skipped where there is none. */
 void bench_vm(const bench_options *o);
 
+/* Sensors, endpoints and controls by the hundred. */
+void bench_scale(const bench_options *o);
+
 #endif

@@ -128,7 +128,7 @@ int bench_run(const bench_program *p, int argc, char **argv, bench_book *book) {
     }
     bench_pin(o.cpu[0]);
     for (size_t i = 0; i < p->families_n; i++) {
-        bool named = w.n == 0;
+        bool named = w.n == 0 && !p->families[i].named_only;
         for (int k = 0; k < w.n; k++)
             named = named || find(p, w.words[k]) == (int)i;
         if (!named)

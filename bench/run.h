@@ -18,6 +18,7 @@
 typedef struct bench_family {
     const char *name;
     void (*run)(const bench_options *o);
+    bool named_only; /* not among those that are run when none is named */
 } bench_family;
 
 typedef struct bench_program {

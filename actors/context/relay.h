@@ -30,7 +30,7 @@
 
 #define VMSIG_RELAY_KIND    1u /* of vmsig_state_open */
 #define VMSIG_RELAY_VERSION 2u
-#define VMSIG_RELAY_PORTS   1024u
+#define VMSIG_RELAY_PORTS   4096u
 
 typedef struct vmsig_relay vmsig_relay;
 

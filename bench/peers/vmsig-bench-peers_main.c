@@ -288,7 +288,8 @@ int main(int argc, char **argv) {
                                "  peers         one hop\n"
                                "  chain         vmsig's whole chain of four processes, to be held beside one hop\n" //
         BENCH_OPTIONS_HELP "  --table FILE  also writes a table in Markdown\n";
-    static const bench_family families[] = {{"peers", bench_peers}, {"chain", bench_chain}};
+    static const bench_family families[] = {{.name = "peers", .run = bench_peers},
+                                            {.name = "chain", .run = bench_chain}};
     const char *table = NULL;
     const bench_program program = {
         .help = help, .families = families, .families_n = 2, .text_option = "table", .text = &table};

@@ -5,7 +5,8 @@
  *   N sensors ──► one context ──► one gateway ──► M controls        over E endpoints, each with its own stub host
  *
  * Told for each size: how long until all are ready; processor time of the context for each event, and of the gateway
- * for each delivery; shared memory for each link.
+ * for each delivery; shared memory for each link,
+ * with the pages of the actor at its end.
  */
 #include <errno.h>
 #include <limits.h>
@@ -13,6 +14,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "bench/bed.h"
@@ -41,6 +44,8 @@ static const size sizes[] = {
 typedef struct measured {
     bench_series ready, context, gateway, memory;
     char names[4][64];
+    size_t links; /* of this round */
+    double bytes; /* of shared memory, likewise */
 } measured;
 
 /* ---- controls: some of a user's in one process -------------------------------------------------------------- */
@@ -65,6 +70,7 @@ static void attend(void *arg) {
     const vmsig_client_cfg cfg = {.name = "crowd", .on_event = on_event};
     if (w->user != 0 && (setgid(w->user) != 0 || setuid(w->user) != 0))
         bench_fail("a control cannot run as another user: %s", strerror(errno));
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* which another user's process has lost */
     for (unsigned i = 0; i < w->n; i++) {
         client[i] = vmsig_client_open(w->socket, &cfg, 10000, err, sizeof err);
         if (client[i] == NULL)
@@ -73,10 +79,10 @@ static void attend(void *arg) {
     }
     if (write(w->there, &byte, 1) != 1)
         bench_fail("nobody waits for the controls");
-    while (poll(fds, w->n, 60000) > 0) /* until it is killed with the bench, or told to end */
+    while (poll(fds, w->n, 60000) > 0) /* until it is killed */
         for (unsigned i = 0; i < w->n; i++)
-            if (fds[i].revents != 0 && vmsig_client_step(client[i], 0) < 0)
-                _exit(0); /* the topology has ended */
+            if (fds[i].revents != 0)
+                vmsig_client_step(client[i], 0);
 }
 
 typedef struct crowds {
@@ -231,12 +237,14 @@ static void look(const bench_options *o, bench_bed *b, const size *s, measured *
     cost(&m->gateway, "gateway", was->status, is->status, s->controls);
     vmsig_ask_free(was);
     vmsig_ask_free(is);
+    for (unsigned i = 0; i < w.n; i++) {
+        kill(w.pid[i], SIGKILL);
+        waitpid(w.pid[i], NULL, 0);
+    }
     bench_bed_stop(b);
-    for (unsigned i = 0; i < w.n; i++)
-        bench_join(w.pid[i]);
 }
 
-static void round_of(const bench_options *o, const size *s, measured *m) {
+static void round_of(const bench_options *o, const size *s, measured *m, const measured *one) {
     bench_beds beds = {0};
     bench_bed b;
     double before = shared_memory();
@@ -247,14 +255,17 @@ static void round_of(const bench_options *o, const size *s, measured *m) {
     wait_up(&b);
     bench_add_value(&m->ready, BENCH_TIME, (double)(bench_now_ns() - begin));
     Vmsig__Pb__Response *r = ask(&b);
-    double ram = (double)s->endpoints * (4u << 20);
-    bench_add_value(&m->memory, BENCH_SIZE, (shared_memory() - before - ram) / (double)r->status->n_links);
+    m->links = r->status->n_links;
+    m->bytes = shared_memory() - before - (double)s->endpoints * (4u << 20); /* less the VMs' RAM */
+    if (m->links > one->links) /* what came with them: the state of a context and a gateway is there anyway */
+        bench_add_value(&m->memory, BENCH_SIZE, (m->bytes - one->bytes) / (double)(m->links - one->links));
     vmsig_ask_free(r);
     look(o, &b, s, m);
 }
 
 static void name(measured *m, const size *s) {
-    static const char *const what[] = {"all ready", "context, an event", "gateway, a delivery", "memory, a link"};
+    static const char *const what[] = {"all ready", "context, an event", "gateway, a delivery",
+                                       "memory, a link and its actor"};
     bench_series *series[] = {&m->ready, &m->context, &m->gateway, &m->memory};
     for (unsigned i = 0; i < 4; i++) {
         snprintf(m->names[i], sizeof m->names[i], "%s: %s", s->name, what[i]);
@@ -271,7 +282,7 @@ void bench_scale(const bench_options *o) {
             bench_progress(o, r);
             if (sizes[i].controls > PER_USER && geteuid() != 0)
                 continue; /* it takes other users */
-            round_of(o, &sizes[i], &m[i]);
+            round_of(o, &sizes[i], &m[i], &m[0]);
         }
     bench_report_title(o, "processes by the hundred, at one rate in all; beside what one of them costs");
     for (size_t i = 0; i < SIZES; i++) {

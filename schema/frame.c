@@ -163,9 +163,11 @@ static bool message_ok(cursor *c, const uint8_t *end, const ProtobufCMessageDesc
     return true;
 }
 
+void *vmsig_bytes_unpack(const uint8_t *bytes, size_t len, const ProtobufCMessageDescriptor *type) {
+    cursor c = {.at = bytes, .end = bytes + len, .messages = MESSAGES_MAX};
+    return message_ok(&c, c.end, type, 1) ? protobuf_c_message_unpack(type, NULL, len, bytes) : NULL;
+}
+
 void *vmsig_frame_unpack(const vmsig_frame *f, const ProtobufCMessageDescriptor *type) {
-    if (f->len > VMSIG_FRAME_MAX)
-        return NULL;
-    cursor c = {.at = f->bytes, .end = f->bytes + f->len, .messages = MESSAGES_MAX};
-    return message_ok(&c, c.end, type, 1) ? protobuf_c_message_unpack(type, NULL, f->len, f->bytes) : NULL;
+    return f->len > VMSIG_FRAME_MAX ? NULL : vmsig_bytes_unpack(f->bytes, f->len, type);
 }

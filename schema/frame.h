@@ -30,5 +30,7 @@ void vmsig_frame_close_fds(vmsig_frame *f);
 /* Unpacks after a check of nesting depth and field sizes; NULL: not a message of that type. Free with
  * protobuf_c_message_free_unpacked. */
 void *vmsig_frame_unpack(const vmsig_frame *f, const ProtobufCMessageDescriptor *type);
+/* The same for bytes that came another way, as long as they stay what they are. */
+void *vmsig_bytes_unpack(const uint8_t *bytes, size_t len, const ProtobufCMessageDescriptor *type);
 
 #endif

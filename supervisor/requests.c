@@ -10,6 +10,7 @@
 
 #include "schema/frame.h"
 #include "supervisor.pb-c.h"
+#include "supervisor/client/answer.h"
 #include "supervisor/supervisor.h"
 
 #define CLIENTS_MAX 32u /* the oldest goes when one more comes */
@@ -57,7 +58,7 @@ static int send_plan(int fd, vmsig_topo_change *plan, size_t n, bool made) {
     p.made = made;
     r.plan = &p;
     if (rc == 0)
-        rc = vmsig_frame_send(fd, &r.base, NULL, 0);
+        rc = vmsig_answer_send(fd, &r);
     free(changes);
     free(list);
     free(plan);

@@ -11,6 +11,7 @@
 #include "rings/numa.h"
 #include "schema/frame.h"
 #include "supervisor.pb-c.h"
+#include "supervisor/client/answer.h"
 #include "supervisor/supervisor.h"
 
 #define RATE_SPAN_NS  (500 * VMSIG_SUP_MS) /* the shortest time that a rate is taken over */
@@ -326,7 +327,7 @@ int vmsig_sup_send_status(vmsig_sup *s, int fd) {
     fill_upgrade(s, b);
     o->programs = (char *)(uintptr_t)s->program_dir;
     r.status = o;
-    int rc = vmsig_frame_send(fd, &r.base, NULL, 0);
+    int rc = vmsig_answer_send(fd, &r);
     free_answer(b);
     return rc;
 }

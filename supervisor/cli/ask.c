@@ -11,8 +11,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "schema/frame.h"
 #include "supervisor/cli/cli.h"
+#include "supervisor/client/answer.h"
 #include "supervisor/topology.h"
 #include "vmsig_event.h"
 
@@ -124,8 +124,7 @@ static int exchange(int sock, int64_t until, const Vmsig__Pb__Request *request, 
         n = vmsig_frame_recv(sock, &frame);
     if (n <= 0)
         return n ? n : -ECONNRESET;
-    vmsig_frame_close_fds(&frame);
-    *out = vmsig_frame_unpack(&frame, &vmsig__pb__response__descriptor);
+    *out = vmsig_answer_unpack(&frame);
     return *out ? 0 : -EPROTO;
 }
 

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "supervisor.pb-c.h"
+#include "supervisor/client/answer.h"
 #include "supervisor/client/client_impl.h"
 #include "supervisor/topology.h"
 
@@ -46,9 +47,7 @@ static int ask_supervisor(const char *dir, char *path, size_t len) {
     err = !f ? -ENOMEM : vmsig_frame_send(sock, &request.base, NULL, 0);
     if (!err)
         err = poll(&p, 1, ANSWER_MS) == 1 && vmsig_frame_recv(sock, f) == 1 ? 0 : -ETIMEDOUT;
-    Vmsig__Pb__Response *r = err ? NULL : vmsig_frame_unpack(f, &vmsig__pb__response__descriptor);
-    if (!err)
-        vmsig_frame_close_fds(f);
+    Vmsig__Pb__Response *r = err ? NULL : vmsig_answer_unpack(f);
     if (!err && (!r || !r->status || r->status->n_controls == 0))
         err = -ENOENT;
     if (!err && (size_t)snprintf(path, len, "%s", r->status->controls[0]->socket) >= len)

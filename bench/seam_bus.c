@@ -100,8 +100,7 @@ static void memwrite(bus *b, uint32_t n, bench_hist *h) {
 
 void bench_seam_bus(const bench_options *o) {
     static void (*const run[])(bus * b, uint32_t n, bench_hist * h) = {hand_over, memwrite};
-    static bench_series series[] = {{.name = "processes: lease hand-over"},
-                                    {.name = "processes: MEMWRITE, 8 bytes"}};
+    static bench_series series[] = {{.name = "processes: lease hand-over"}, {.name = "processes: MEMWRITE, 8 bytes"}};
     static bench_hist h;
     bench_beds beds = {0};
     bus b = {0};

@@ -1,11 +1,13 @@
 /* What is said to an actor over its boot socket, and what it says. */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "schema/frame.h"
@@ -94,14 +96,24 @@ static void keep_why(vmsig_sup_actor *a, const char *why) {
     vmsig_sup_printable(a->why);
 }
 
+/* A kept VM outlives its host adapter: the adapter is told to kill it (actors/hosts/qemu/keep.h). Others are the VM. */
+static void kill_vm(vmsig_sup_actor *host, bool kept) {
+    static const char why[] = "it did not become quiet within its bound, and `unquiet: kill` is its topology's choice";
+    if (!kept || host->pidfd < 0) {
+        vmsig_sup_kill(host, "%s", why);
+        return;
+    }
+    vmsig_sup_say_of(host, "%s", why);
+    syscall(SYS_pidfd_send_signal, host->pidfd, SIGUSR1, NULL, 0);
+}
+
 /* A class of an endpoint is closed: the gateway, whose it is, says so. */
 static void unquiet(const vmsig_sup_actor *gate, uint32_t endpoint) {
     const vmsig_topology *topo = gate->sup->topo;
     for (size_t i = 0; i < topo->endpoints_n; i++) {
         const vmsig_topo_endpoint *e = &topo->endpoints[i];
         if (e->id == endpoint && e->gateway == gate->index && e->unquiet_kill)
-            vmsig_sup_kill(&gate->sup->actors[e->host_actor],
-                           "it did not become quiet within its bound, and `unquiet: kill` is its topology's choice");
+            kill_vm(&gate->sup->actors[e->host_actor], strcmp(e->host, "qemu") == 0);
     }
 }
 

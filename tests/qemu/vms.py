@@ -198,6 +198,24 @@ def check_the_death_of_the_endpoint_keeper_takes_the_vm_along(build):
         lab.end()
 
 
+def check_a_qemu_that_hangs_is_killed_where_the_topology_says_so(build):
+    lab, text = start(build, "vm")
+    with lab:
+        lab.up(text.replace("host: qemu,", "host: qemu, unquiet: kill,"))
+        lab.tap()
+        booted(lab)
+        usable(lab, "vm", 0, 0x7001)
+        old, qemu = epoch_of(lab), qemu_of(lab, "vm")
+        os.kill(qemu, signal.SIGSTOP)
+        lab.vmsig("send", "--name", "lab", "vm", "key", "a", "--timeout", "300ms")  # its lease is given back, in vain
+        booted(lab, epoch=old)
+        until("the one that hung is gone", lambda: not alive(qemu))
+        expect("unquiet: kill" in lab.read("up.err"), lab.read("up.err")[-300:])
+        usable(lab, "vm", 0, 0x7002)
+        qemu_of(lab, "vm")
+        lab.end()
+
+
 def check_two_vms_at_once(build):
     lab, text = start(build, "one", "two")
     with lab:

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -26,6 +27,7 @@
 #define HAND_OVER_MS 2000
 #define ORPHANED_MS  60000 /* the supervisor's longest wait before a restart is half of that */
 #define TRIES        5
+#define KILL_ORDER   "k"
 
 typedef struct keep {
     vmsig_qemu_given given; /* the machine, or why there is none */
@@ -179,6 +181,11 @@ static bool worker_ended(keep *k) {
     return kept;
 }
 
+static bool ordered_to_kill(const keep *k) {
+    char order;
+    return recv(k->shim, &order, 1, MSG_DONTWAIT) == 1 && order == KILL_ORDER[0];
+}
+
 static bool turn(keep *k) {
     bool orphaned = k->worker == 0;
     struct pollfd p[] = {{.fd = k->listener, .events = POLLIN},
@@ -192,7 +199,10 @@ static bool turn(keep *k) {
         return false;
     if (p[2].revents && !worker_ended(k))
         return false;
-    if (p[1].revents && k->shim >= 0) { /* it is gone; the worker has no name any more */
+    if (p[1].revents && k->shim >= 0 && ordered_to_kill(k)) {
+        if (k->given.machine.pid > 0)
+            kill(k->given.machine.pid, SIGKILL); /* the worker notices */
+    } else if (p[1].revents && k->shim >= 0) {   /* it is gone; the worker has no name any more */
         close_fd(&k->shim);
         if (k->worker > 0)
             kill(k->worker, SIGKILL);
@@ -258,13 +268,30 @@ static int end_as(int status) {
     return WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_FAILURE;
 }
 
+/* Until the keeper says something; meanwhile the order to kill the VM is passed on. */
+static void wait_and_pass_on(int keeper_sock) {
+    struct signalfd_siginfo info;
+    sigset_t orders;
+    sigemptyset(&orders);
+    sigaddset(&orders, SIGUSR1);
+    sigprocmask(SIG_BLOCK, &orders, NULL);
+    struct pollfd p[] = {{.fd = keeper_sock, .events = POLLIN},
+                         {.fd = signalfd(-1, &orders, SFD_CLOEXEC | SFD_NONBLOCK), .events = POLLIN}};
+    while (p[0].revents == 0) {
+        if (poll(p, 2, -1) < 0 && errno != EINTR)
+            return;
+        if (p[1].revents && read(p[1].fd, &info, sizeof info) > 0)
+            send(keeper_sock, KILL_ORDER, 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+    }
+}
+
 static int stand_for_worker(int keeper_sock) {
     static const int deaf[] = {SIGTERM, SIGINT, SIGHUP, SIGPIPE}; /* when it stops is the supervisor's to say */
     int status;
     for (size_t i = 0; i < sizeof deaf / sizeof *deaf; i++)
         signal(deaf[i], SIG_IGN);
     close(VMSIG_BOOT_FD);
-    readable(keeper_sock, -1);
+    wait_and_pass_on(keeper_sock);
     if (recv(keeper_sock, &status, sizeof status, 0) == (ssize_t)sizeof status)
         return end_as(status);
     fprintf(stderr, "vmsig-host-qemu: the endpoint's keeper has ended, and the VM with it\n");

@@ -14,6 +14,8 @@
  *                       the VM runs on; with no new worker within a minute, it is ended all the same
  *   QEMU ends           the worker notices; without one the keeper ends
  *   keeper is killed    QEMU and worker die with it: endpoint down
+ *   SIGUSR1 to the process that bears the worker's name
+ *                       QEMU is killed: who decides that its VM is to end, however it hangs, can say so
  */
 #ifndef VMSIG_QEMU_KEEP_H
 #define VMSIG_QEMU_KEEP_H

@@ -40,6 +40,40 @@ def stopped(build):
     stuck(build, "]", "stopped", "9")
 
 
+def zombie(build, name):
+    """What is left of a former incarnation, with all that it had mapped, wakes up and writes: nobody reads it there."""
+    more = {name: ', "--zombie"]'}
+    with running(build, "limits: none\n" + chain(**more)) as r:
+        r.running()
+        left = wait_for("its copy", lambda: [n for _, a, _, n in r.lines("child") if a == name])[0]
+        wait_for("that it stands still", lambda: " T " in open("/proc/%d/stat" % left).read())
+        os.kill(r.actor(name)["pid"], signal.SIGKILL)
+        r.wait_actor(name, lambda a: a["incarnation"] == 2 and a["state"] == "ready", "comes back")
+        flows(r, "ctx")
+        epoch = [e.get("epoch") for e in r.status()["endpoints"].values()]
+        os.kill(left, signal.SIGCONT)
+        wait_for("that it wrote", lambda: r.lines("zombie"))
+        flows(r, "ctx")
+        flows(r, "gate")
+        check([e.get("epoch") for e in r.status()["endpoints"].values()] == epoch, "it moved the epoch")
+        check(r.actor("ctx")["incarnation"] == (2 if name == "ctx" else 1), "the context was harmed")
+        whole(r)
+        check(r.end() == 0, "exit code")
+        r.nothing_left()
+
+
+def a_sensors_zombie_writes_where_nobody_reads(build):
+    zombie(build, "beat")
+
+
+def a_contexts_zombie_writes_where_nobody_reads(build):
+    zombie(build, "ctx")
+
+
+def a_hosts_zombie_writes_where_nobody_reads(build):
+    zombie(build, "vm")
+
+
 def soft_alone_kills_nobody(build):
     with running(build, chain(ctx="], soft: 200ms, hard: 0")) as r:
         r.running()
@@ -88,6 +122,8 @@ def a_crash_leaves_a_report(build):
 
 if __name__ == "__main__":
     run_cases(
-        [spinning, deadlocked, stopped, soft_alone_kills_nobody, who_works_is_left_alone, a_crash_leaves_a_report],
+        [spinning, deadlocked, stopped, soft_alone_kills_nobody, who_works_is_left_alone, a_crash_leaves_a_report,
+         a_sensors_zombie_writes_where_nobody_reads, a_contexts_zombie_writes_where_nobody_reads,
+         a_hosts_zombie_writes_where_nobody_reads],
         sys.argv[1],
     )

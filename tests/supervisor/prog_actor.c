@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "actors/runtime/runtime.h"
@@ -19,7 +20,7 @@ typedef struct test_actor {
     const char *log;
     int exit_at_start, exit_later, emit_hz; /* -1, 0: not */
     int burst;                              /* events at the start, and where the ring began and ends */
-    bool hang, deaf, spawn_child, spin, lock, gate, lies, lies_back;
+    bool hang, deaf, spawn_child, spin, lock, gate, lies, lies_back, zombie;
     uint64_t next[64], taken; /* by link */
 } test_actor;
 
@@ -132,6 +133,29 @@ static void burst(test_actor *t) {
         }
 }
 
+/* A copy that outlives this incarnation with all that it has mapped, and stands still; woken, it goes on as if it were
+ * the actor. */
+static void leave_zombie(test_actor *t) {
+    if (!t->zombie || vmsig_rt_boot(t->rt)->incarnation != 1 || fork() != 0)
+        return;
+    setsid();
+    note(t, "child", (unsigned long long)getpid());
+    raise(SIGSTOP);
+    for (int i = 0; i < 100; i++)
+        emit(t);
+    unsigned n;
+    vmsig_link *const *links = vmsig_rt_links(t->rt, &n);
+    for (unsigned i = 0; i < n; i++)
+        if (links[i]->output && vmsig_ring_flush(&links[i]->out))
+            eventfd_write(links[i]->data_bell, 1);
+        else if (!links[i]->output)
+            vmsig_ring_release(&links[i]->in);
+    if (vmsig_rt_own_epoch(t->rt))
+        vmsig_epoch_advance(vmsig_rt_own_epoch(t->rt));
+    note(t, "zombie", 100);
+    _exit(0);
+}
+
 static int on_start(void *self) {
     test_actor *t = self;
     uint64_t now = vmsig_now_ns();
@@ -158,6 +182,7 @@ static int on_start(void *self) {
     if (vmsig_rt_own_epoch(t->rt))
         vmsig_epoch_advance(vmsig_rt_own_epoch(t->rt));
     burst(t);
+    leave_zombie(t);
     note(t, "start", 0);
     return 0;
 }
@@ -226,6 +251,7 @@ int main(int argc, char **argv) {
         number(argv[i], "--exit-later", &t.exit_later);
         number(argv[i], "--emit", &t.emit_hz);
         number(argv[i], "--burst", &t.burst);
+        t.zombie = t.zombie || strcmp(argv[i], "--zombie") == 0;
         t.gate = t.gate || strcmp(argv[i], "--gate") == 0;
     }
     if (t.gate && t.log)

@@ -5,6 +5,7 @@
 #   make bench-peers   the same beside others: ck_ring, boost, iceoryx, ZeroMQ, nng, NATS
 #   make chaos      random kills: KILLS=100000 SEED=1 MINUTES=30; every event is accounted for; goes on where it was
 #   make faults     system calls that fail, one at a time, in every program (hours)
+#   make coverage   which branches the tests of rings, schema, topology, context and gateway take
 #   make step       each instruction of what must survive one (minutes)
 #   make linux-guest  a kernel and a shell from Debian's packages, for docs/examples/qemu-linux.yaml
 #   make install    PREFIX=/usr/local DESTDIR=              make clean
@@ -52,7 +53,7 @@ LINUX_GUEST := $(BUILD)/linux-guest/vmlinuz
 # A line for each step; with V=1 the commands themselves.
 say = $(if $(V),,@printf '  %-5s %s\n' '$(1)' '$(2:$(BUILD)/%=%)';)
 
-.PHONY: all tests run check bench bench-peers chaos step linux-guest install docs fuzz fuzzers clean packages packages-check format
+.PHONY: all tests run check bench bench-peers chaos coverage faults step linux-guest install docs fuzz fuzzers clean packages packages-check format
 .SECONDARY:
 .DELETE_ON_ERROR:
 
@@ -109,6 +110,16 @@ step: packages-check
 chaos: packages-check
 	@$(MAKE) --no-print-directory all $(BUILD)/tests/chaos/prog_pulse $(BUILD)/tests/chaos/prog_chaos
 	@sh tests/chaos/series.sh $(BUILD) $(or $(KILLS),1000) $(or $(SEED),1) $(or $(MINUTES),0)
+
+# branches of the rooms that the tests below exercise; gcov counts what a process did that ended by itself
+COVERED  := rings schema supervisor/topology actors/gateway actors/context actors/hosts
+COV_BUILD = $(BUILD)/coverage
+COV_TESTS = $(patsubst tests/%.c,$(COV_BUILD)/tests/%,$(wildcard $(foreach r,rings schema topology gateway context hosts core sim,tests/$(r)/test_*.c)))
+coverage: packages-check
+	@$(MAKE) $(JOBS) --no-print-directory BUILD=$(COV_BUILD) OPT="-O0 -g" SAN=--coverage $(COV_TESTS)
+	@find $(COV_BUILD) -name '*.gcda' -delete
+	@for t in $(COV_TESTS); do $$t --timeout 300 >$(COV_BUILD)/test.log 2>&1 || { cat $(COV_BUILD)/test.log; exit 1; }; done
+	@gcovr --root . $(COVERED:%=--filter '%') --exclude-throw-branches --branches --object-directory $(COV_BUILD) $(COV_BUILD) $(COVERAGE)
 
 # FAULTS="--program vmsig-gateway" and the like: see the script
 faults: packages-check

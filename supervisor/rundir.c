@@ -49,8 +49,12 @@ static int lock(const char *path) {
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
     if (fd < 0)
         return -errno;
-    if (flock(fd, LOCK_EX | LOCK_NB)) {
-        int rc = -errno;
+    int rc;
+    do
+        rc = flock(fd, LOCK_EX | LOCK_NB);
+    while (rc != 0 && errno == EINTR);
+    if (rc != 0) {
+        rc = -errno;
         close(fd);
         return rc;
     }

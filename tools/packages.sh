@@ -33,6 +33,7 @@ protobuf-compiler the schema for it
 mandoc the man pages are checked
 qemu-system-x86 real VMs
 strace system calls that fail
+gcovr which branches are tested
 END
         ;;
     bench-peers) cat <<'END'

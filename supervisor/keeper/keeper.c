@@ -159,7 +159,11 @@ static void supervisor_ended(keeper *k, int status);
 static void reap(keeper *k) {
     for (;;) {
         siginfo_t si = {0};
-        if (waitid(P_ALL, 0, &si, WEXITED | WNOHANG | WNOWAIT) || si.si_pid == 0)
+        int rc;
+        do
+            rc = waitid(P_ALL, 0, &si, WEXITED | WNOHANG | WNOWAIT);
+        while (rc != 0 && errno == EINTR);
+        if (rc != 0 || si.si_pid == 0)
             return;
         proc *p = proc_by_pid(k, si.si_pid);
         int status = 0;

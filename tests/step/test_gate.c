@@ -32,9 +32,9 @@ typedef struct person {
 typedef struct scene {
     world w;
     person who[PEOPLE];
-    uint32_t playing; /* the operation began */
-    uint32_t begun;   /* the operation's command was sent, or what it changes is changed */
-    uint64_t granted; /* the highest token that anybody was told */
+    uint32_t before[PEOPLE]; /* commands sent before the operation */
+    uint32_t begun;          /* what the operation changes by itself is changed */
+    uint64_t granted;        /* the highest token that anybody was told */
     vmsig_fence_page fences;
 } scene;
 
@@ -106,7 +106,6 @@ static void command(person *p, vmsig_event cmd) {
     cmd.corr = p->sent + 1;
     p->cmd[cmd.corr] = cmd;
     vmsig_store32_release(&p->sent, (uint32_t)cmd.corr);
-    vmsig_store32_release(&p->scene->begun, p->scene->playing);
     send_one(p, (uint32_t)cmd.corr);
 }
 
@@ -253,7 +252,6 @@ static bool all_answered(const scene *s) {
 
 static void operate(void *ud) {
     scene *s = ud;
-    s->playing = 1;
     now_playing->op(s);
     turns(s);
 }
@@ -294,7 +292,7 @@ static void succeed(void *ud) {
         for (uint32_t i = 1; i <= resend[p]; i++)
             if (answers(&s->who[p], i) == 0)
                 send_one(&s->who[p], i);
-    if (!s->begun) /* it had not come to that */
+    if (!s->begun && resend[0] == s->before[0] && resend[1] == s->before[1]) /* it had not come to that */
         now_playing->op(s);
     settle(s);
     if (now_playing->op == do_expire && s->who[0].token != 0)
@@ -332,6 +330,8 @@ static void run(const scenario *k) {
     open_scene(s);
     if (k->before)
         k->before(s);
+    for (int p = 0; p < PEOPLE; p++)
+        s->before[p] = s->who[p].sent;
     const size_t some = 64 * sizeof s->w.sent[0];
     step_mem mem[] = {{s->w.mem, sizeof(vmsig_gate_state) + 65536},
                       {s, offsetof(scene, w.sent) + some},

@@ -114,12 +114,12 @@ chaos: packages-check
 # branches of the rooms that the tests below exercise; gcov counts what a process did that ended by itself
 COVERED  := rings schema supervisor/topology actors/gateway actors/context actors/hosts
 COV_BUILD = $(BUILD)/coverage
-COV_TESTS = $(patsubst tests/%.c,$(COV_BUILD)/tests/%,$(wildcard $(foreach r,rings schema topology gateway context hosts core sim,tests/$(r)/test_*.c)))
+COV_TESTS = $(patsubst tests/%.c,$(COV_BUILD)/tests/%,$(wildcard $(foreach r,rings schema topology gateway context hosts core sim audit runtime memctx,tests/$(r)/test_*.c)))
 coverage: packages-check
 	@$(MAKE) $(JOBS) --no-print-directory BUILD=$(COV_BUILD) OPT="-O0 -g" SAN=--coverage $(COV_TESTS)
 	@find $(COV_BUILD) -name '*.gcda' -delete
 	@for t in $(COV_TESTS); do $$t --timeout 300 >$(COV_BUILD)/test.log 2>&1 || { cat $(COV_BUILD)/test.log; exit 1; }; done
-	@gcovr --root . $(COVERED:%=--filter '%') --exclude-throw-branches --branches --object-directory $(COV_BUILD) $(COV_BUILD) $(COVERAGE)
+	@gcovr --root . $(COVERED:%=--filter '%') --exclude actors/hosts/qemu --exclude-throw-branches --branches --object-directory $(COV_BUILD) $(COV_BUILD) $(COVERAGE)
 
 # FAULTS="--program vmsig-gateway" and the like: see the script
 faults: packages-check

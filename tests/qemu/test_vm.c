@@ -38,6 +38,41 @@ Test(vm, boots_is_read_typed_to_and_written) {
     end(&b);
 }
 
+/* The window's page table entry is pointed at a page there, and the guest's tables are loaded anew. */
+static void above_4_gib(const char *machine, uint64_t low) {
+    const setting with[] = {
+        {"memory", "5G"}, {"accel", "tcg"}, {"kernel", TEST_BUILD "/tests/guest/guest.elf"}, {"machine", machine}, {0}};
+    const uint64_t high = (1ull << 32) + 0x5000, last = (1ull << 32) + (5ull << 30) - low - 8;
+    bench b;
+    uint64_t gpa = 0, v = 0;
+    open_vm(&b, with);
+    ready(&b);
+    cr_expect_eq(vmsig_memview_ctx(b.view)->low, low, "%s", machine);
+    cr_expect_eq(poke(&b, high, 0x1234567), VMSIG_OK);
+    cr_expect_eq(phys(&b, high), 0x1234567);
+    cr_expect_eq(poke(&b, last, 0x7654321), VMSIG_OK);
+    cr_expect_eq(phys(&b, last), 0x7654321);
+    cr_expect_eq(poke(&b, last + 8, 1), VMSIG_INVALID, "behind its end");
+    cr_expect_eq(poke(&b, low, 1), VMSIG_INVALID, "in the hole");
+    cr_expect_eq(poke(&b, GUEST_HIGH_A_1, high | 7), VMSIG_OK);
+    cr_expect_eq(poke(&b, BOX(command), GUEST_DO_ROOT_A), VMSIG_OK);
+    UNTIL(&b, phys(&b, BOX(window)) == 0x1234567);
+    cr_expect_eq(vmsig_memview_walk(b.view, GUEST_WINDOW, &gpa), 0);
+    cr_expect_eq(gpa, high);
+    cr_expect_eq(rig_write(&b.r, GUEST_WINDOW, 8, 0xabcdef, VMSIG_MEMWRITE_VIRTUAL), VMSIG_OK);
+    UNTIL(&b, phys(&b, BOX(window)) == 0xabcdef);
+    cr_expect_eq(vmsig_memview_read_virt(b.view, GUEST_WINDOW, &v, 8), 0);
+    cr_expect_eq(v, 0xabcdef);
+    end(&b);
+}
+
+Test(vm, with_more_than_4_gib_is_read_written_and_walked_above_them) {
+    if (no_qemu() || sysconf(_SC_PHYS_PAGES) < (6l << 30) / 4096)
+        return;
+    above_4_gib("q35", 2ull << 30);
+    above_4_gib("pc", 3ull << 30);
+}
+
 Test(vm, its_ram_can_never_be_opened_for_writing) {
     bench b;
     if (no_qemu())

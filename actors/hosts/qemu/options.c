@@ -146,7 +146,10 @@ static int check_memory(const vmsig_qemu_options *o, uint64_t taken, const compl
 static int check_accel(vmsig_qemu_options *o, const complaint *c) {
     int fd = o->accel == VMSIG_ACCEL_TCG ? -1 : open("/dev/kvm", O_RDWR | O_CLOEXEC);
     if (fd < 0 && o->accel == VMSIG_ACCEL_KVM)
-        return say(c, -errno, "accel: kvm is demanded, but /dev/kvm cannot be opened as user %u: %s",
+        return say(c, -errno,
+                   errno == EACCES ? "accel: kvm is demanded, but /dev/kvm cannot be opened as user %u: %s; `user:` of "
+                                     "the endpoint names another"
+                                   : "accel: kvm is demanded, but /dev/kvm cannot be opened as user %u: %s",
                    (unsigned)geteuid(), strerror(errno));
     if (o->accel == VMSIG_ACCEL_AUTO)
         o->accel = fd < 0 ? VMSIG_ACCEL_TCG : VMSIG_ACCEL_KVM;

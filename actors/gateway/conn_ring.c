@@ -158,38 +158,59 @@ int vmsig_conn_rings_mark(vmsig_conn *c) {
     return err;
 }
 
-/* The slots of an event, for the most part: 0: there is something about it that they cannot hold. */
-static uint32_t image_of(const vmsig_conn *c, const vmsig_event *ev, vmsig_image *img) {
-    uint64_t place = vmsig_gate_place(c->server->cfg.gate);
+/* Whether there is nothing about an event that slots and arena cannot hold. */
+static bool fits(const vmsig_conn *c, const vmsig_event *ev, uint64_t place) {
     bool retained = (ev->flags & VMSIG_EVF_SNAPSHOT) != 0;
     bool answer = ev->kind == VMSIG_EV_RESULT || ev->kind == VMSIG_EV_LEASE;
-    if (ev->kind == 0 || ev->token || (!answer && ev->corr) || ev->payload_len > c->rings->arena ||
-        retained != (place == 0) || (place | ev->seq) >> VMSIG_PAIR_PLACE_BITS)
+    return ev->kind != 0 && ev->token == 0 && (answer || ev->corr == 0) && ev->payload_len <= c->rings->arena &&
+           retained == (place == 0) && (place | ev->seq) >> VMSIG_PAIR_PLACE_BITS == 0;
+}
+
+/* 1, 0: it needs more than a slot, or is none that is packed; -EAGAIN, -EPROTO. */
+static int put_one_slot(vmsig_conn_rings *r, const vmsig_event *ev, uint64_t origin) {
+    vmsig_slot *s = vmsig_ring_next(&r->up);
+    if (!s)
+        return r->up.poisoned ? r->up.poisoned : -EAGAIN;
+    if (vmsig_slot_pack(s, ev) <= 0)
         return 0;
-    int n = vmsig_image_pack(img, ev);
+    s->origin = origin;
+    vmsig_ring_publish1(&r->up);
+    return 1;
+}
+
+/* The same of any event; 0: none that is packed. */
+static int put_slots(vmsig_conn_rings *r, const vmsig_event *ev, uint64_t origin) {
+    vmsig_image img;
+    vmsig_body_ref ref;
+    int n = vmsig_image_pack(&img, ev);
     if (n < 0)
         return 0;
-    img->s[0].origin = vmsig_origin((uint32_t)(ev->seq >> 32), place);
-    return (uint32_t)n;
+    img.s[0].origin = origin;
+    int err = ev->payload_len ? vmsig_ring_put_body(&r->up, ev->payload, ev->payload_len, &ref) : 0;
+    if (err == 0 && ev->payload_len)
+        vmsig_image_set_ref(&img, ref);
+    if (err == 0)
+        err = vmsig_ring_put(&r->up, &img, (uint32_t)n);
+    return err == 0 ? 1 : err;
 }
 
 int vmsig_conn_rings_put(vmsig_conn *c, const vmsig_event *ev) {
     vmsig_conn_rings *r = c->rings;
-    vmsig_image img;
+    uint64_t place = vmsig_gate_place(c->server->cfg.gate);
     if (!r->live)
         return -EAGAIN;
-    uint32_t n = r->owed ? 0 : image_of(c, ev, &img);
-    if (n == 0)
+    if (r->owed || !fits(c, ev, place))
         return vmsig_conn_rings_mark(c);
-    for (int err;;) {
-        vmsig_body_ref ref;
-        err = ev->payload_len ? vmsig_ring_put_body(&r->up, ev->payload, ev->payload_len, &ref) : 0;
-        if (err == 0 && ev->payload_len)
-            vmsig_image_set_ref(&img, ref);
-        if (err == 0 && (err = vmsig_ring_put(&r->up, &img, n)) == 0)
-            return 1;
-        if ((err = no_room(c, err)) != 0)
-            return err;
+    uint64_t origin = vmsig_origin((uint32_t)(ev->seq >> 32), place);
+    for (;;) {
+        int done = put_one_slot(r, ev, origin);
+        if (done == 0)
+            done = put_slots(r, ev, origin);
+        if (done == 0)
+            return vmsig_conn_rings_mark(c);
+        int err = done < 0 ? no_room(c, done) : 0;
+        if (done > 0 || err != 0)
+            return done > 0 ? 1 : err;
     }
 }
 

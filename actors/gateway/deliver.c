@@ -91,15 +91,20 @@ static outcome hand_memctx(vmsig_gate_control *c, const vmsig_event *ev, uint64_
     return after(c, c->ops->attach_memctx(c->ctl, ev, fd));
 }
 
-static outcome hand_rec(vmsig_gate_control *c, const vmsig_rec *rec, uint64_t pos, uint64_t place, uint32_t flags) {
+/* The record at pos, unpacked as the scratch. */
+static outcome hand_scratch(vmsig_gate_control *c, uint64_t pos, uint64_t place) {
     vmsig_gate *g = c->gate;
     vmsig_event *ev = &g->scratch;
-    vmsig_rec_event(rec, ev);
-    ev->flags |= flags;
     g->log.pin = ev->payload_len ? pos : UINT64_MAX;
     outcome o = ev->kind == VMSIG_EV_MEMCTX ? hand_memctx(c, ev, place) : hand(c, ev, place);
     g->log.pin = UINT64_MAX;
     return o;
+}
+
+static outcome hand_rec(vmsig_gate_control *c, const vmsig_rec *rec, uint64_t pos, uint64_t place, uint32_t flags) {
+    vmsig_rec_event(rec, &c->gate->scratch);
+    c->gate->scratch.flags |= flags;
+    return hand_scratch(c, pos, place);
 }
 
 /* ---- joining ------------------------------------------------------------------------------------------- */
@@ -214,7 +219,7 @@ static outcome live(vmsig_gate_control *c, int *delivered) {
         vmsig_rec_event(rec, &g->scratch);
         bool copy = rec->what == VMSIG_REC_COPY;
         if (!copy && vmsig_gate_sees(&c->filter, c->session->id, rec, &g->scratch)) {
-            if (hand_rec(c, rec, pos, place, 0) == STUCK)
+            if (hand_scratch(c, pos, place) == STUCK)
                 return STUCK;
             ++*delivered;
         }

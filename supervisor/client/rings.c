@@ -59,26 +59,36 @@ static void release(vmsig_client *c) {
 
 /* ---- events in ----------------------------------------------------------------------------------------- */
 
-/* The one that was peeked: 0, or -EPROTO. */
-static int take_one(vmsig_client *c) {
-    vmsig_ring_in *up = &c->ring.up;
+/* The one that was peeked, as an event and its origin: 1, 0 a mark, or -EPROTO. */
+static int unpack(vmsig_ring_in *up, const vmsig_slot *peeked, vmsig_event *ev, uint64_t *origin) {
+    vmsig_slot one = *peeked; /* what it is, is read once */
     vmsig_image img;
-    vmsig_event ev;
     uint32_t len;
-    if (vmsig_ring_copy(up, &img) == 0)
+    *origin = one.origin;
+    if (one.kind == 0)
+        return 0;
+    if (vmsig_slot_unpack(ev, &one) == 0)
+        return 1;
+    if (vmsig_ring_copy(up, &img) == 0 || vmsig_image_unpack(ev, &img) < 0)
         return -EPROTO;
-    if (vmsig_pair_is_mark(&img)) {
+    ev->payload = (void *)(uintptr_t)vmsig_ring_body(up, &img, &len); /* in place, as it is borrowed anyway */
+    return up->poisoned ? -EPROTO : 1;
+}
+
+static int take_one(vmsig_client *c, const vmsig_slot *peeked) {
+    vmsig_ring_in *up = &c->ring.up;
+    vmsig_event ev;
+    uint64_t origin;
+    int what = unpack(up, peeked, &ev, &origin);
+    if (what < 0)
+        return -EPROTO;
+    if (what == 0) {
         vmsig_ring_advance(up);
         c->ring.expected = true;
         return 0;
     }
-    if (vmsig_image_unpack(&ev, &img) < 0)
-        return -EPROTO;
-    ev.payload = (void *)(uintptr_t)vmsig_ring_body(up, &img, &len); /* in place, as it is borrowed anyway */
-    if (up->poisoned)
-        return -EPROTO;
-    uint64_t place = vmsig_origin_position(img.s[0].origin);
-    ev.seq |= (uint64_t)vmsig_origin_link(img.s[0].origin) << 32;
+    uint64_t place = vmsig_origin_position(origin);
+    ev.seq |= (uint64_t)vmsig_origin_link(origin) << 32;
     ev.flags |= place == 0 ? VMSIG_EVF_SNAPSHOT : 0;
     int err = vmsig_client_next(c, &ev, (vmsig_wire_place){c->sseq + 1, place}, -1);
     vmsig_ring_advance(up);
@@ -90,8 +100,9 @@ static int take_one(vmsig_client *c) {
 int vmsig_client_drain(vmsig_client *c, unsigned most) {
     int err = 0;
     unsigned n = 0;
-    while (c->ring.live && n < most && !c->ring.expected && err == 0 && vmsig_ring_peek(&c->ring.up)) {
-        err = take_one(c);
+    const vmsig_slot *s;
+    while (c->ring.live && n < most && !c->ring.expected && err == 0 && (s = vmsig_ring_peek(&c->ring.up))) {
+        err = take_one(c, s);
         n++;
     }
     if (c->ring.live)

@@ -7,8 +7,13 @@
 
 #include "vmsig_actor.h"
 
-static bool wants_restart(const vmsig_topo_actor *a, int status) {
+#define EXIT_USAGE 64 /* of sysexits.h: what is wrong with the arguments does not pass by being tried again */
+
+static bool wants_restart(const vmsig_topo_actor *a, const vmsig_end *end) {
+    int status = end->status;
     if (WIFEXITED(status) && WEXITSTATUS(status) == VMSIG_EXIT_DONT_RESTART)
+        return false;
+    if (WIFEXITED(status) && WEXITSTATUS(status) == EXIT_USAGE && !end->was_ready)
         return false;
     if (a->restart == VMSIG_RESTART_TRANSIENT)
         return !WIFEXITED(status) || WEXITSTATUS(status) != 0;
@@ -37,7 +42,7 @@ static uint64_t backoff(uint32_t n, uint32_t random) {
 
 vmsig_verdict vmsig_restart_decide(vmsig_restarts *r, const vmsig_topo_actor *a, const vmsig_end *end, uint64_t now_ns,
                                    uint32_t random, uint64_t *delay_ns, uint32_t *nth) {
-    if (!wants_restart(a, end->status))
+    if (!wants_restart(a, end))
         return VMSIG_VERDICT_REST;
     bool killed = WIFSIGNALED(end->status) && WTERMSIG(end->status) == SIGKILL;
     if (end->was_ready && end->ran_ns >= a->window_ns)

@@ -1,6 +1,6 @@
 /* restart.h: whether, and when, an actor that ended is started again. Pure: no clock, no process.
  *
- *   end ──► exit 100, or the policy says no ──► REST
+ *   end ──► exit 100, exit 64 (wrong usage) before it was READY, or the policy says no ──► REST
  *      └──► too many in the window, or too long a streak without a stable run ──► EXHAUSTED
  *      └──► START: at once the first time; after short runs, one upon the other, in 100 ms x 2^n (+-25 %, at most 30 s)
  *

@@ -101,6 +101,23 @@ static void take_rate(vmsig_sup_link *l, uint64_t ready_ns, uint64_t events) {
     l->sampled_events = events;
 }
 
+static bool is_stalled(const vmsig_sup *s, const vmsig_sup_link *l) {
+    const vmsig_link_gauge *out = vmsig_sup_gauge(&s->actors[l->topo->from], l->topo->id, 1);
+    return out != NULL && vmsig_load64(&out->stall_since_ns) != 0;
+}
+
+/* Whom a stalled link waits for in the end: its consumer, unless that waits for room itself. */
+static const vmsig_sup_actor *stalled_by(const vmsig_sup *s, const vmsig_sup_link *l) {
+    for (size_t hops = 0, i = 0; hops < s->topo->actors_n && i < s->topo->links_n; hops++) {
+        for (i = 0; i < s->topo->links_n; i++)
+            if (s->links[i].topo->from == l->topo->to && is_stalled(s, &s->links[i]))
+                break;
+        if (i < s->topo->links_n)
+            l = &s->links[i];
+    }
+    return &s->actors[l->topo->to];
+}
+
 static void fill_link(vmsig_sup *s, vmsig_sup_link *l, Vmsig__Pb__StatusLink *o) {
     const vmsig_sup_actor *from = &s->actors[l->topo->from], *to = &s->actors[l->topo->to];
     const vmsig_link_gauge *out = vmsig_sup_gauge(from, l->topo->id, 1), *in = vmsig_sup_gauge(to, l->topo->id, 0);
@@ -121,6 +138,8 @@ static void fill_link(vmsig_sup *s, vmsig_sup_link *l, Vmsig__Pb__StatusLink *o)
     o->has_generation = o->has_stalled_ms = 1;
     o->generation = l->chained ? l->chain[l->chained - 1].generation : 0;
     o->stalled_ms = stalled && stalled < now ? (now - stalled) / VMSIG_SUP_MS : 0;
+    if (o->stalled_ms > 0)
+        o->stalled_by = stalled_by(s, l)->topo->name;
 }
 
 /* ---- protections ------------------------------------------------------------------------------------------ */

@@ -65,7 +65,7 @@ static size_t placed(const Vmsig__Pb__Status *s) {
 
 static int links(const Vmsig__Pb__Status *s) {
     static const char *const heads[] = {">LINK",   "FROM", "TO",   ">FILL",   ">SLOTS", ">EVENTS",
-                                        ">RATE/S", ">P50", ">P99", "STALLED", NULL};
+                                        ">RATE/S", ">P50", ">P99", "STALLED", "BY",     NULL};
     vmsig_table *t = vmsig_table_new(heads);
     for (size_t i = 0; i < s->n_links; i++) {
         const Vmsig__Pb__StatusLink *l = s->links[i];
@@ -82,6 +82,7 @@ static int links(const Vmsig__Pb__Status *s) {
             vmsig_table_span(t, l->stalled_ms);
         else
             vmsig_table_cell(t, "%s", "");
+        vmsig_table_cell(t, "%s", l->stalled_by ? l->stalled_by : "");
     }
     return vmsig_table_print(t, stdout);
 }
@@ -161,10 +162,10 @@ static json_t *actor_json(const Vmsig__Pb__StatusActor *a) {
 }
 
 static json_t *link_json(const Vmsig__Pb__StatusLink *l) {
-    return json_pack("{s:I s:s s:s s:I s:I s:I s:f s:I s:I s:I s:I}", "id", U(l->id), "from", l->from, "to", l->to,
+    return json_pack("{s:I s:s s:s s:I s:I s:I s:f s:I s:I s:I s:I s:s?}", "id", U(l->id), "from", l->from, "to", l->to,
                      "slots", U(l->slots), "fill", U(l->fill), "events", U(l->events), "rate", l->rate, "p50_ns",
                      U(l->p50_ns), "p99_ns", U(l->p99_ns), "generation", U(l->generation), "stalled_ms",
-                     U(l->stalled_ms));
+                     U(l->stalled_ms), "stalled_by", l->stalled_by);
 }
 
 static json_t *endpoint_json(const Vmsig__Pb__StatusEndpoint *e) {

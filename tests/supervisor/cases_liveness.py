@@ -120,10 +120,41 @@ def a_crash_leaves_a_report(build):
         check(r.end() == 0, "exit code")
 
 
+STALLS = """
+slots: 64
+endpoints:
+  - {name: vm, id: 0, host: stub, stub: {memory: 16M}}
+actors:
+  - {name: ctx, kind: context, policies: [{source: 8, dir: up, max_inflight: 16, drop: block}]}
+  - {name: gate, kind: gateway, soft: 0, hard: 0}
+  - {name: beat, kind: sensor, exec: vmsig-sensor-tick, endpoint: vm, source: 8, args: [--hz, "2000"]}
+"""
+
+
+def who_stalls_whom_is_named_to_the_root(build):
+    with running(build, STALLS) as r:
+        r.running()
+        pid = r.actor("gate")["pid"]
+        os.kill(pid, signal.SIGSTOP)
+
+        def stalls():
+            links = json.loads(r.vmsig("status", "--json"))["links"]
+            return {(k["from"], k["to"]): k for k in links if k["stalled_ms"] > 0}
+
+        root = wait_for("the gateway's own link stalls", lambda: stalls().get(("ctx", "gate")))
+        check(root["stalled_by"] == "gate", root)
+        far = wait_for("a sensor stalls", lambda: stalls().get(("beat", "ctx")))
+        check(far["stalled_by"] == "gate", "the root is not named: %r" % far)
+        os.kill(pid, signal.SIGCONT)
+        wait_for("nobody stalls", lambda: not stalls())
+        check(r.end() == 0, "exit code")
+
+
 if __name__ == "__main__":
     run_cases(
         [spinning, deadlocked, stopped, soft_alone_kills_nobody, who_works_is_left_alone, a_crash_leaves_a_report,
          a_sensors_zombie_writes_where_nobody_reads, a_contexts_zombie_writes_where_nobody_reads,
-         a_hosts_zombie_writes_where_nobody_reads],
+         a_hosts_zombie_writes_where_nobody_reads,
+         who_stalls_whom_is_named_to_the_root],
         sys.argv[1],
     )

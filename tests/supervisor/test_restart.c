@@ -42,6 +42,15 @@ Test(restart, follows_the_policy) {
     }
 }
 
+Test(restart, wrong_usage_is_not_tried_again) {
+    vmsig_restarts r = {0};
+    uint64_t delay;
+    vmsig_topo_actor a = actor(VMSIG_RESTART_PERMANENT, 5);
+    cr_expect_eq(decide(&r, &a, 64 << 8, 0, SEC, &delay), VMSIG_VERDICT_REST);
+    cr_expect_eq(decide(&r, &a, 64 << 8, 1, SEC, &delay), VMSIG_VERDICT_START,
+                 "it had been ready: it means something else");
+}
+
 Test(restart, first_at_once_then_backs_off_up_to_30_s) {
     vmsig_restarts r = {0};
     vmsig_topo_actor a = actor(VMSIG_RESTART_PERMANENT, 1000);

@@ -6,6 +6,7 @@
 #   make chaos      random kills: KILLS=100000 SEED=1 MINUTES=30; every event is accounted for; goes on where it was
 #   make faults     system calls that fail, one at a time, in every program (hours)
 #   make coverage   which branches the tests of rings, schema, topology, context and gateway take
+#   make soak-wake  SLEEPS=100000000 sleeps, none of which is overslept
 #   make step       each instruction of what must survive one (minutes)
 #   make linux-guest  a kernel and a shell from Debian's packages, for docs/examples/qemu-linux.yaml
 #   make install    PREFIX=/usr/local DESTDIR=              make clean
@@ -53,7 +54,7 @@ LINUX_GUEST := $(BUILD)/linux-guest/vmlinuz
 # A line for each step; with V=1 the commands themselves.
 say = $(if $(V),,@printf '  %-5s %s\n' '$(1)' '$(2:$(BUILD)/%=%)';)
 
-.PHONY: all tests run check bench bench-peers chaos coverage faults step linux-guest install docs fuzz fuzzers clean packages packages-check format
+.PHONY: all tests run check bench bench-peers soak-wake chaos coverage faults step linux-guest install docs fuzz fuzzers clean packages packages-check format
 .SECONDARY:
 .DELETE_ON_ERROR:
 
@@ -101,6 +102,11 @@ $(BUILD)/obj/bench/peers/%.o: bench/peers/%.cpp
 $(BUILD)/bin/vmsig-bench-peers: $(PEERS_OBJ) $(BUILD)/lib/libbench.a $(BUILD)/lib/libsupervisor.a $(BUILD)/lib/libvmsig.a
 	@mkdir -p $(@D)
 	$(call say,LD,$@)$(CXX) $(LDFLAGS) -o $@ $^ $(LIBS) $(PEERS_LIBS) -lm -lpthread
+
+# two processes that wake each other, SLEEPS times; one wake-up that is lost, and it fails (`make check`: a million)
+soak-wake: packages-check
+	@$(MAKE) --no-print-directory $(BUILD)/tests/rings/test_ring_wake
+	@VMSIG_SLEEPS=$(or $(SLEEPS),100000000) $(BUILD)/tests/rings/test_ring_wake -j1 --filter 'ring_two/no_wake_up_is_lost'
 
 # an operation dies after each of its instructions in turn; `make check` tries some
 step: packages-check

@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdalign.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -110,9 +111,11 @@ enum { WELL, NO_WAKE_UP, WRONG_EVENT, RING_ERROR };
 typedef struct wire {
     pair p;
     int data_bell, room_bell;
+    uint64_t sleeps; /* of the consumer */
 } wire;
 
 static void wire_open(wire *w, uint32_t slots, uint64_t arena) {
+    *w = (wire){0};
     pair_open(&w->p, slots, arena);
     w->data_bell = vmsig_bell_create();
     w->room_bell = vmsig_bell_create();
@@ -163,6 +166,7 @@ static int wire_wait(wire *w) {
             return RING_ERROR;
         if (vmsig_ring_sleep(&w->p.in))
             continue;
+        w->sleeps++;
         int err = wait_bell(w->data_bell);
         vmsig_ring_wake(&w->p.in);
         if (err != WELL)
@@ -265,43 +269,65 @@ Test(ring_two, payloads_arrive_whole, .timeout = 100) {
     stress(100000, 64, 8, 3, 2);
 }
 
-/* Each event goes there and comes back, and both sides sleep between: 100 000 sleeps. */
-Test(ring_two, no_wake_up_is_lost, .timeout = 100) {
-    enum { ROUNDS = 50000 };
+/* Each event goes there and comes back, and both sides sleep between, until they have slept a million times in all, or
+ * as often as VMSIG_SLEEPS says (`make soak-wake`). */
+typedef struct sleeps {
+    uint64_t of_peer, over;
+} sleeps;
+
+/* The caller says that it is over before it sends the last, and after it had the answer to the one before. */
+static int echo(wire *there, wire *back, sleeps *s) {
+    int err = WELL;
+    for (bool last = false; err == WELL && !last;) {
+        vmsig_event ev;
+        err = wire_wait(there);
+        if (err == WELL)
+            err = vmsig_ring_get_event(&there->p.in, &ev) == 0 ? WELL : RING_ERROR;
+        last = vmsig_load64_acquire(&s->over) != 0;
+        vmsig_ring_advance(&there->p.in);
+        wire_release(there);
+        vmsig_store64(&s->of_peer, there->sleeps);
+        if (err == WELL)
+            err = wire_put(back, &ev);
+        wire_flush(back);
+    }
+    return err;
+}
+
+static int call(wire *there, wire *back, uint64_t n) {
+    vmsig_event ev = pair_event(n, 8), got;
+    int err = wire_put(there, &ev);
+    wire_flush(there);
+    if (err == WELL)
+        err = wire_wait(back);
+    if (err == WELL && (vmsig_ring_get_event(&back->p.in, &got) != 0 || got.seq != n))
+        err = WRONG_EVENT;
+    vmsig_ring_advance(&back->p.in);
+    wire_release(back);
+    return err;
+}
+
+Test(ring_two, no_wake_up_is_lost, .timeout = 86400) {
+    const char *wanted = getenv("VMSIG_SLEEPS");
+    const uint64_t enough = wanted != NULL ? strtoull(wanted, NULL, 10) : 1000000;
+    sleeps *s = mmap(NULL, sizeof *s, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    cr_assert_neq(s, MAP_FAILED);
     wire there, back;
     wire_open(&there, 8, 0);
     wire_open(&back, 8, 0);
     pid_t pid = child();
-    if (pid == 0) {
-        int err = WELL;
-        for (uint64_t n = 0; n < ROUNDS && err == WELL; n++) {
-            vmsig_event ev;
-            err = wire_wait(&there);
-            if (err == WELL)
-                err = vmsig_ring_get_event(&there.p.in, &ev) == 0 ? WELL : RING_ERROR;
-            vmsig_ring_advance(&there.p.in);
-            wire_release(&there);
-            if (err == WELL)
-                err = wire_put(&back, &ev);
-            wire_flush(&back);
-        }
-        _exit(err);
-    }
+    if (pid == 0)
+        _exit(echo(&there, &back, s));
     int err = WELL;
-    for (uint64_t n = 0; n < ROUNDS && err == WELL; n++) {
-        vmsig_event ev = pair_event(n, 8), got;
-        err = wire_put(&there, &ev);
-        wire_flush(&there);
-        if (err == WELL)
-            err = wire_wait(&back);
-        if (err == WELL && (vmsig_ring_get_event(&back.p.in, &got) != 0 || got.seq != n))
-            err = WRONG_EVENT;
-        vmsig_ring_advance(&back.p.in);
-        wire_release(&back);
+    for (uint64_t n = 0; err == WELL && vmsig_load64(&s->over) == 0; n++) {
+        if (back.sleeps + vmsig_load64(&s->of_peer) >= enough)
+            vmsig_store64_release(&s->over, 1); /* this event is the last */
+        err = call(&there, &back, n);
     }
     all_well(pid, err);
     wire_close(&there);
     wire_close(&back);
+    munmap(s, sizeof *s);
 }
 
 /* ---- the fences: both sides at the same instant -------------------------------------------------------- */

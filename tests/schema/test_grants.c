@@ -102,3 +102,15 @@ Test(caps, have_names) {
     cr_expect_eq(vmsig_cap_by_name("memwrite"), VMSIG_CAP_MEMWRITE);
     cr_expect_eq(vmsig_cap_by_name("all"), 0);
 }
+
+Test(grants, rings_are_for_whom_the_file_says_so) {
+    vmsig_grants g;
+    cr_assert_eq(parse("grants:\n  - {uid: 1, endpoints: [all], caps: [observe], rings: true}\n"
+                       "  - {uid: 2, endpoints: [all], caps: [all]}\n",
+                       &g),
+                 0, "%s", why.text);
+    cr_expect(vmsig_grants_rings(&g, 1));
+    cr_expect_not(vmsig_grants_rings(&g, 2));
+    cr_expect_not(vmsig_grants_rings(&g, 3));
+    vmsig_grants_free(&g);
+}

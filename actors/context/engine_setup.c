@@ -184,15 +184,16 @@ int vmsig_engine_rebuild(vmsig_engine *e) {
     sched_reset(e);
     memset(e->quota, 0, sizeof e->quota);
     e->used = 0;
-    e->high = e->capacity;
+    e->high = 0;
     e->free_head = VMSIG_NONE;
     for (uint32_t i = e->capacity; i-- > 0;) {
         if (e->entries[i].seq != 0) {
             order[n++] = i;
-            continue;
+            e->high = e->high == 0 ? i + 1 : e->high;
+        } else if (e->high > 0) { /* above it, nothing is touched: these pages are not mapped yet */
+            e->entries[i].next = e->free_head;
+            e->free_head = i;
         }
-        e->entries[i].next = e->free_head;
-        e->free_head = i;
     }
     qsort_r(order, n, sizeof *order, by_seq, e->entries);
     for (uint32_t i = 0; i < n; i++)

@@ -25,7 +25,7 @@ static bool redo_is_tried(void);
 #include "actors/context/relay_state.c"
 #include "rings/shm.h"
 
-#define STATE_BYTES (512u << 10)
+#define STATE_BYTES (1u << 20)
 #define SLOTS       16u
 #define ARENA       16384u
 #define INS         3

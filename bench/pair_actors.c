@@ -16,6 +16,7 @@
 #define ASK      64u
 #define PASS     65u
 #define BODY     24u /* of a question: an event of one slot */
+#define BACK     16u /* of its answer: the same, with a token */
 #define PER_TURN 64u /* of a stream, between two looks at everything else */
 
 typedef struct asker {
@@ -34,8 +35,8 @@ static void answer(vmsig_actor *a, const vmsig_event *ev, void *ud) {
     (void)ud;
     if (ev->kind != ASK)
         return;
-    vmsig_event back = {.kind = ASK, .dir = VMSIG_DIR_DOWN, .inln_len = ev->inln_len};
-    memcpy(back.inln, ev->inln, ev->inln_len);
+    vmsig_event back = {.kind = ASK, .dir = VMSIG_DIR_DOWN, .inln_len = BACK};
+    memcpy(back.inln, ev->inln, BACK);
     if (vmsig_actor_emit(a, &back) != 0)
         fprintf(stderr, "answerer: an answer could not be given: %s\n", strerror(errno));
 }

@@ -67,6 +67,7 @@ struct vmsig_rt {
     bool wake;            /* an input was woken, or an output has room: look before sleeping */
     unsigned turns_begun; /* of consuming */
     unsigned busy_turns;  /* since fds and timers were last looked at */
+    bool fds_busy;        /* some were ready when they were last looked at */
     uint64_t taken_ns;    /* when events were last taken */
     uint64_t fds_due_ns;  /* when fds are to be looked at, whatever the inputs bring */
     vmsig_look look;

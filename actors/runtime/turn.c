@@ -116,16 +116,20 @@ static void remove_drained(vmsig_rt *rt) {
 
 /* ---- waiting ----------------------------------------------------------------------------------------- */
 
+/* The clock is not asked before the first looks are over: what comes soon shall not wait for it. */
 static bool look_on(vmsig_rt *rt) {
-    uint64_t end = vmsig_now_ns() + VMSIG_LOOK_NS;
-    do {
+    for (uint64_t end = 0;;) {
         for (unsigned i = 0; i < VMSIG_LOOK_EVERY; i++) {
             if (any_events(rt))
                 return true;
             vmsig_pause();
         }
-    } while (vmsig_now_ns() < end);
-    return false;
+        uint64_t now = vmsig_now_ns();
+        if (end == 0)
+            end = now + VMSIG_LOOK_NS;
+        else if (now >= end)
+            return false;
+    }
 }
 
 static bool look_on_if_it_pays(vmsig_rt *rt) {
@@ -161,13 +165,19 @@ static bool lie_down(vmsig_rt *rt) {
     return true;
 }
 
+static int look_at_fds(vmsig_rt *rt) {
+    int ran = vmsig_loop_run_once(rt->loop, 0);
+    rt->fds_busy = ran > 0;
+    return ran;
+}
+
 /* Fds and timers; sleeps when there is nothing else. How many callbacks ran, or -errno. */
 static int loop_phase(vmsig_rt *rt, int timeout_ms) {
     bool work = rt->wake || rt->later || rt->ended || any_events(rt);
     Vmsig__Pb__PollMode mode = rt->boot->poll;
     if (!work && timeout_ms != 0) {
         if (mode == VMSIG__PB__POLL_MODE__POLL_SPIN) {
-            work = look_on(rt);
+            work = !rt->fds_busy && look_on(rt); /* an fd that was ready may be so again */
             timeout_ms = 0;
         }
         if (mode == VMSIG__PB__POLL_MODE__POLL_ADAPTIVE)
@@ -178,7 +188,7 @@ static int loop_phase(vmsig_rt *rt, int timeout_ms) {
     rt->busy_turns = 0;
     rt->fds_due_ns = rt->taken_ns + BUSY_NS;
     if (work || timeout_ms == 0 || !lie_down(rt))
-        return vmsig_loop_run_once(rt->loop, 0);
+        return look_at_fds(rt);
     int ran = vmsig_loop_run_once(rt->loop, timeout_ms);
     wake_all(rt);
     vmsig_store64(&rt->gauges->wakeups, rt->gauges->wakeups + 1);

@@ -61,6 +61,7 @@ typedef struct vmsig_reader {
     uint64_t arena_cursor;       /* arena bytes below are released */
     alignas(64) uint64_t nap;    /* not 0: the consumer sleeps, for the nap-th time, and wants the data bell rung */
     uint32_t sleepless;          /* 1: it never sleeps; constant from before Mapped on */
+    uint32_t stopped;            /* 1: it ended in order, and took nothing from the cursor on */
 } vmsig_reader;
 
 /* Bytes of the producer's memfd. slots: a power of two, 8..VMSIG_RING_SLOTS_MAX; arena_bytes: 0 or a power of two >=
@@ -179,6 +180,10 @@ int vmsig_ring_in_create(vmsig_ring_in *in, int reader_fd, uint64_t cursor, uint
 /* Says that this consumer never sleeps, right after create, before its page is shared: its producers then need not look
  * whether it does. vmsig_ring_sleep is not called from then on. */
 void vmsig_ring_in_sleepless(vmsig_ring_in *in);
+/* The last word of a consumer that ends in order, after its last release. */
+static inline void vmsig_ring_in_stopped(vmsig_ring_in *in) {
+    vmsig_store32(&in->reader->stopped, 1);
+}
 /* Adds the (next) ring of the producer: -EPERM not sealed, -EMSGSIZE smaller than its head says, -EPROTO a wrong head,
  * -EEXIST a generation already there, -ENOSPC the chain is full. A poisoned link is healed by it: what was left of the
  * poisoned ring is given up, and the cursor goes to the new one's base. */

@@ -114,6 +114,7 @@ void vmsig_relay_remove(vmsig_relay *r, vmsig_port *p) {
         return;
     if (p->in != NULL)
         durable64(&r->st->acc[p->acc].link, 0);
+    relay_answer_for(r, p);
     route_all(r);
     vmsig_engine_release_held(r->engine[VMSIG_DIR_DOWN]);
 }

@@ -87,7 +87,8 @@ uint64_t vmsig_relay_resume_in(vmsig_relay *r, uint16_t link, uint64_t former);
 
 /* The port stays the caller's. -ENOSPC: too many; -ENOMEM. */
 int vmsig_relay_add(vmsig_relay *r, vmsig_port *p);
-/* The link is no more. */
+/* The link is no more. Commands that its consumer did not take, queued here or published there, are answered
+ * `unavailable`; `unknown` if he did not stop in order and may have begun with them. */
 void vmsig_relay_remove(vmsig_relay *r, vmsig_port *p);
 /* The process ends, the link may go on: false: the port was not there. */
 bool vmsig_relay_detach(vmsig_relay *r, vmsig_port *p);

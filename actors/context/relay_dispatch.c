@@ -1,4 +1,4 @@
-/* relay_dispatch.c: where events go, and sending those that were queued. */
+/* relay_dispatch.c: where events go, sending those that were queued, and what becomes of commands whose taker is gone. */
 #include <errno.h>
 #include <string.h>
 
@@ -70,6 +70,69 @@ int relay_lose(vmsig_relay *r, uint32_t dir, uint32_t idx, vmsig_lost_why why, v
     redo_clear(r, dir);
     return redo_step(r, dir, &s, NULL, VMSIG_NONE, 0);
 }
+
+/* ---- who took commands is gone ----------------------------------------------------------------------------- */
+
+static bool is_command(uint32_t kind) {
+    return kind >= VMSIG_CMD_INPUT && kind < VMSIG_EV_SENSOR_FIRST;
+}
+
+/* A fence goes to who takes its class from now on; all others were meant for him: half of a key's strokes is no use to
+ * anybody else. */
+static void lose_queued(vmsig_relay *r, const vmsig_port *p) {
+    for (uint32_t i = 0; i < r->capacity[VMSIG_DIR_DOWN]; i++) {
+        const vmsig_entry *n = &r->entries[VMSIG_DIR_DOWN][i];
+        bool his =
+            n->seq != 0 && is_command(n->kind) && n->kind != VMSIG_CMD_LEASE && relay_route(r, VMSIG_DIR_DOWN, n) == p;
+        if (his && relay_lose(r, VMSIG_DIR_DOWN, i, VMSIG_LOST_DEADLINE, VMSIG_UNAVAILABLE) < 0)
+            return; /* when there is room for answers again, dispatch finds them without a way, or with another */
+    }
+}
+
+/* The event at `at` of his ring: how many slots it takes. */
+static uint32_t answer_left(vmsig_relay *r, const vmsig_ring_out *out, uint64_t at, vmsig_status status) {
+    vmsig_image img;
+    vmsig_event ev;
+    vmsig_step s;
+    uint32_t n = vmsig_slot_count(&out->slots[at & out->mask]);
+    for (uint32_t i = 0; i < n; i++) {
+        img.s[i] = out->slots[(at + i) & out->mask];
+        img.s[i].turn = 0;
+    }
+    if (vmsig_image_unpack(&ev, &img) < 0 || !is_command(ev.kind))
+        return n;
+    memset(&s, 0, sizeof s);
+    s.answer.corr = ev.corr;
+    s.answer.endpoint = (uint8_t)ev.endpoint;
+    s.answer.source = ev.source;
+    s.answer.epoch = ev.epoch;
+    s.answer.status = (uint8_t)(ev.kind == VMSIG_CMD_LEASE ? VMSIG_UNAVAILABLE : status);
+    redo_decide(r, &s, VMSIG_NONE, 0); /* no room for it: its time ends it */
+    return n;
+}
+
+/* What he did not take, if he said so himself; one that was killed may have begun with it. What lies in a ring of this
+ * actor's predecessor is not seen here: its time ends it. */
+static void answer_ring(vmsig_relay *r, const vmsig_port *p) {
+    const vmsig_ring_out *out = p->out;
+    uint64_t cursor = out->reader != NULL ? vmsig_load64_acquire(&out->reader->cursor) : out->head->base;
+    bool stopped = out->reader == NULL || vmsig_load32(&out->reader->stopped) != 0;
+    if (cursor < out->head->base)
+        cursor = out->head->base;
+    if (out->poisoned != 0 || cursor > out->tail || out->tail - cursor > out->mask + 1ull)
+        return;
+    while (cursor < out->tail)
+        cursor += answer_left(r, out, cursor, stopped ? VMSIG_UNAVAILABLE : VMSIG_UNKNOWN);
+}
+
+void relay_answer_for(vmsig_relay *r, const vmsig_port *p) {
+    if (p->out == NULL || p->dir != VMSIG_DIR_DOWN)
+        return;
+    answer_ring(r, p);
+    lose_queued(r, p);
+}
+
+/* ---- dispatch ---------------------------------------------------------------------------------------------- */
 
 /* The entry that is due. false: it waits. */
 static bool dispatch_one(vmsig_relay *r, uint32_t dir, uint32_t idx) {

@@ -158,6 +158,8 @@ void relay_go_on(vmsig_relay *r);
 vmsig_port *relay_route(const vmsig_relay *r, uint32_t dir, const vmsig_entry *n);
 /* A queued entry is told as lost: 0, or -EAGAIN: no entry was free for the answer. */
 int relay_lose(vmsig_relay *r, uint32_t dir, uint32_t idx, vmsig_lost_why why, vmsig_status status);
+/* Who takes commands is gone, and the port with him: those that he did not take are answered. Before routes are made. */
+void relay_answer_for(vmsig_relay *r, const vmsig_port *p);
 /* OK, or why a command cannot be carried out now. */
 vmsig_status relay_command_status(const vmsig_relay *r, const vmsig_entry *n);
 

@@ -208,6 +208,9 @@ static void look_for_room(vmsig_rt *rt) {
 static void finish(vmsig_rt *rt) {
     if (!rt->drained || rt->ended)
         return;
+    for (unsigned i = 0; i < rt->links_n; i++)
+        if (!rt->links[i]->l.output)
+            vmsig_ring_in_stopped(&rt->links[i]->l.in);
     vmsig_rt_say_stopped(rt);
     vmsig_rt_quit(rt, 0);
 }

@@ -133,6 +133,55 @@ Test(relay, a_sensor_that_takes_input_gets_it_and_its_fences_and_the_epochs_end)
     world_close(&w);
 }
 
+/* ---- who takes commands is unplugged -------------------------------------------------------------------------- */
+
+#define LEFT 14u /* commands for it: 12 lie in its ring, 2 are queued */
+
+/* Input goes to the third output, as much as its ring bears and more; it takes the first two, and answers them. */
+static void unplug(world *w, bool stopped) {
+    up(w);
+    w->out[2].port.accepts = 1u << (VMSIG_CMD_INPUT - 32);
+    w->out[2].port.memctx = false;
+    vmsig_relay_remove(w->relay, &w->out[2].port);
+    vmsig_relay_add(w->relay, &w->out[2].port);
+    for (uint64_t corr = 1; corr <= LEFT; corr++) {
+        emit(w, 2, VMSIG_CMD_INPUT, VMSIG_SRC_INPUT, corr, 1);
+        relay_turn(w);
+    }
+    cr_assert_eq(vmsig_relay_queued(w->relay), 2);
+    vmsig_event ev;
+    cr_assert(next_out(w, 2, &ev) && next_out(w, 2, &ev));
+    if (stopped)
+        vmsig_ring_in_stopped(&w->outs[2].in);
+    vmsig_relay_remove(w->relay, &w->out[2].port);
+    relay_turn(w);
+}
+
+static void expect_left(world *w, vmsig_status in_ring) {
+    for (uint64_t corr = 3; corr <= LEFT; corr++)
+        expect_result(w, corr, corr <= 12 ? in_ring : VMSIG_UNAVAILABLE);
+    expect_nothing(w, 0);
+    expect_nothing(w, 1);
+    cr_expect_eq(vmsig_relay_queued(w->relay), 0);
+    emit(w, 2, VMSIG_CMD_INPUT, VMSIG_SRC_INPUT, 99, 1);
+    relay_turn(w);
+    expect_kind(w, 1, VMSIG_CMD_INPUT); /* the next one is the host's */
+}
+
+Test(relay, what_an_unplugged_sensor_did_not_take_is_unavailable) {
+    world w;
+    unplug(&w, true);
+    expect_left(&w, VMSIG_UNAVAILABLE);
+    world_close(&w);
+}
+
+Test(relay, what_lay_before_a_killed_sensor_is_unknown_once_it_is_unplugged) {
+    world w;
+    unplug(&w, false);
+    expect_left(&w, VMSIG_UNKNOWN);
+    world_close(&w);
+}
+
 Test(relay, a_command_of_an_old_epoch_is_fenced) {
     world w;
     up(&w);

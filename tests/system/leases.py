@@ -134,6 +134,28 @@ def check_an_input_library_that_is_killed_leaves_nothing_held(build):
         lab.end()
 
 
+def check_what_an_unplugged_input_library_did_not_take_is_answered(build):
+    with Lab(build) as lab:
+        links = "links: [{from: ctx, to: keys, slots: 16}]\n"
+        lab.up(topology(lab, "quiet: 20s") + TAKER.replace("accepts", "stop: 300ms, accepts") + links)
+        one, _ = hands(lab)
+        os.kill(lab.actor("keys")["pid"], signal.SIGSTOP)
+        for i in range(40):
+            one.do("key", KEY_A, 1 - i % 2)
+        until("its ring is full", lambda: any(k["to"] == "keys" and k["stalled_ms"] for k in lab.status()["links"]))
+        r = lab.vmsig("unplug", "--name", "lab", "keys")  # it does not stop in time
+        expect(r.returncode == 0, r.stderr)
+        for i in range(40):
+            one.says("key")
+        words = [line for line in one.lines() if line.startswith("key")]
+        killed = words.count(f"key {UNKNOWN}")
+        expect(0 < killed <= 16 and killed + words.count(f"key {UNAVAILABLE}") == 40, f"{words}")
+        one.call(OK, "key", KEY_A, 0)  # the host's again
+        expect(len([line for line in one.lines() if line.startswith("key")]) == 41, "a second answer")
+        lab.note_pids()
+        lab.end()
+
+
 def check_a_grant_that_is_narrowed_takes_the_lease_away(build):
     mine = f"uid: {os.getuid()}, endpoints: all"
     with Lab(build) as lab:

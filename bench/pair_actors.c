@@ -101,18 +101,17 @@ static void on_answer(vmsig_actor *a, const vmsig_event *ev, void *ud) {
         ask(a, s);
 }
 
+static int emit_large(vmsig_actor *a, const asker *s, uint8_t kind) {
+    vmsig_event ev = {.kind = kind, .dir = VMSIG_DIR_UP, .payload = s->body, .payload_len = s->now.body};
+    return vmsig_actor_emit(a, &ev);
+}
+
 static void stream_one(vmsig_actor *a, asker *s) {
-    bool last = ++s->asked == s->now.n;
-    vmsig_event ev = {.kind = last ? ASK : PASS, .dir = VMSIG_DIR_UP};
-    if (s->now.body > VMSIG_INLINE_MAX) {
-        ev.payload = s->body;
-        ev.payload_len = s->now.body;
-        memset(s->body, (int)s->asked, s->now.body);
-    } else {
-        ev.inln_len = s->now.body;
-        memset(ev.inln, (int)s->asked, s->now.body);
-    }
-    if (vmsig_actor_emit(a, &ev) != 0)
+    uint8_t kind = ++s->asked == s->now.n ? ASK : PASS;
+    memset(s->body, (int)s->asked, s->now.body);
+    int rc =
+        s->now.body > VMSIG_INLINE_MAX ? emit_large(a, s, kind) : vmsig_actor_emit_bytes(a, kind, s->body, s->now.body);
+    if (rc != 0)
         fprintf(stderr, "asker: an event could not be emitted: %s\n", strerror(errno));
 }
 

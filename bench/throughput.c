@@ -65,11 +65,14 @@ static void ring_drain(void *arg) {
 }
 static void ring_fill(flow *f) {
     uint64_t t = 0;
+    uint32_t put = 0; /* in this turn */
     for (uint64_t q = 0; q < f->n; q++) {
         t = mark_run(f, q, t);
         bench_way_put(&f->way, q);
-        if ((q + 1) % f->turn == 0)
+        if (++put == f->turn) {
             bench_way_flush(&f->way);
+            put = 0;
+        }
     }
     bench_way_flush(&f->way);
 }

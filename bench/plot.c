@@ -87,7 +87,9 @@ static void grid(FILE *f, const axis *a) {
 }
 
 static void curve(FILE *f, const axis *a, const bench_result *r, unsigned i) {
-    const char *dash = is_floor(r) ? " stroke-dasharray=\"4 3\"" : "";
+    static const char *const dashes[] = {"", " stroke-dasharray=\"9 3\"", " stroke-dasharray=\"2 2\""};
+    const unsigned again = i / (sizeof colours / sizeof *colours); /* the colours came round */
+    const char *dash = is_floor(r) ? " stroke-dasharray=\"4 3\"" : dashes[again % 3];
     fprintf(f, "<polyline fill=\"none\" stroke=\"%s\" stroke-width=\"2\"%s points=\"", colour(i), dash);
     for (unsigned q = 0; q < QUANTILS; q++)
         if (!isnan(quantile(r, q)))

@@ -261,6 +261,31 @@ def random_kills_lose_nothing(build):
         r.nothing_left()
 
 
+def epochs_stand_still_while_supervisors_die(build):
+    """A successor tells of an epoch only once it knows it: whoever asks is told the same, whenever."""
+    with running(build, chain()) as r:
+        host = r.running()["endpoints"]["vm"]
+        told, pids = [], set()
+        for kill in range(31):
+            kill_due = time.monotonic() + random.random() * 0.03 + 0.01
+            for_whom = len(pids)
+
+            def ask():
+                s = r.status()
+                if s:
+                    told.append(s["endpoints"]["vm"])
+                    pids.add(s["pid"])
+                return s and len(pids) > for_whom and time.monotonic() > kill_due and s["pid"]
+
+            pid = wait_for("another supervisor's answer", ask)
+            os.kill(pid, signal.SIGKILL)
+        wait_for("the last one", lambda: r.status())
+        check(host["epoch"] > 0 and all(e == host for e in told), "told: %r, not %r" % ([e for e in told if e != host][:3], host))
+        check(len(pids) == 31, "supervisors: %d" % len(pids))
+        check(r.end() == 0, "exit code")
+        whole(r)
+
+
 def stops_though_the_supervisor_dies_in_it(build):
     with running(build, chain(beat=', "--deaf"], stop: 500ms')) as r:
         pid = r.running()["pid"]
@@ -375,6 +400,7 @@ if __name__ == "__main__":
             another_supervisor_takes_over,
             deaths_together_with_the_supervisor,
             random_kills_lose_nothing,
+            epochs_stand_still_while_supervisors_die,
             stops_though_the_supervisor_dies_in_it,
             without_its_keeper_it_stops_in_order,
             without_keeper_and_supervisor_actors_stop,

@@ -16,6 +16,7 @@ done
 for program in "$build"/bin/vmsig*; do
     name=$(basename "$program")
     case "$name" in
+    vmsig-bench-peers) continue ;; # not installed
     vmsig-keeper | vmsig-supervisor | vmsig-context | vmsig-gateway | vmsig-host-*) continue ;; # started by vmsig alone
     esac
     say "$name has a man page" "$([ -e "docs/man/$name.1" ] || echo "docs/man/$name.1 is missing")"

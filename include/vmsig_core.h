@@ -95,7 +95,8 @@ typedef enum vmsig_audit_what {
     VMSIG_AUDIT_RESULT = 8,
     VMSIG_AUDIT_ATTACHED = 9,
     VMSIG_AUDIT_DETACHED = 10,
-    VMSIG_AUDIT_GRANT_SET = 11 /* detail: the capabilities; endpoint_mask, priority */
+    VMSIG_AUDIT_GRANT_SET = 11, /* detail: the capabilities; endpoint_mask, priority */
+    VMSIG_AUDIT_FAILED = 12     /* an actor's restarts are exhausted: everything stops */
 } vmsig_audit_what;
 
 typedef struct vmsig_audit_record {

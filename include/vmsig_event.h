@@ -203,6 +203,14 @@ typedef enum vmsig_lost_why {
     VMSIG_LOST_POISON = 6    /* its handling killed the actor again and again */
 } vmsig_lost_why;
 
+#define VMSIG_FAILED_NAME 64u
+
+/* VMSIG_EV_STATE of VMSIG_SRC_SEAM: an actor's restarts are exhausted, so everything stops. Once per endpoint, before the
+ * control's connection ends. A sensor's STATE has a body of its own. */
+typedef struct vmsig_failed {
+    char actor[VMSIG_FAILED_NAME]; /* its name, NUL-terminated */
+} vmsig_failed;
+
 /* VMSIG_EV_LOST: stands in the place of a run of events that were dropped. */
 typedef struct vmsig_lost {
     uint64_t first, last; /* seq of the first and the last of the run, 0 where they had none yet */

@@ -243,11 +243,20 @@ static void crashed(vmsig_sup_actor *a, int status) {
 
 /* ---- a stop --------------------------------------------------------------------------------------------- */
 
+/* Whose end is why all stop; NULL: nobody's. */
+static char *who_failed(const vmsig_sup *s) {
+    for (size_t i = 0; i < s->topo->actors_n; i++)
+        if (s->actors[i].state == VMSIG_ACTOR_FAILED)
+            return s->topo->actors[i].name;
+    return NULL;
+}
+
 static void ask_to_stop(vmsig_sup_actor *a, int status) {
     (void)status;
     Vmsig__Pb__Stop stop = VMSIG__PB__STOP__INIT;
     Vmsig__Pb__ToActor m = VMSIG__PB__TO_ACTOR__INIT;
     stop.deadline_ms = (uint32_t)(a->topo->stop_deadline_ns / VMSIG_SUP_MS);
+    stop.failed = who_failed(a->sup);
     m.m_case = VMSIG__PB__TO_ACTOR__M_STOP;
     m.stop = &stop;
     a->rests = true;

@@ -353,6 +353,23 @@ void vmsig_gate_tell(vmsig_gate *g, uint64_t session, vmsig_kind kind, uint64_t 
     vmsig_gate_put(g, session, &ev);
 }
 
+void vmsig_gate_failed(vmsig_gate *g, const char *actor) {
+    vmsig_failed body = {0};
+    strncpy(body.actor, actor, sizeof body.actor - 1);
+    for (uint64_t m = g->env.endpoint_mask; m; m &= m - 1) {
+        uint32_t endpoint = (uint32_t)__builtin_ctzll(m);
+        vmsig_audit_record rec = {.what = VMSIG_AUDIT_FAILED,
+                                  .endpoint = endpoint,
+                                  .epoch = vmsig_gate_epoch(g, endpoint),
+                                  .cls = UINT32_MAX};
+        if (vmsig_gate_begin(g, 0))
+            return;
+        vmsig_gate_tell(g, 0, VMSIG_EV_STATE, 0, endpoint, &body, sizeof body);
+        vmsig_gate_audit(g, &rec);
+        vmsig_gate_commit(g);
+    }
+}
+
 static void put_result(vmsig_gate *g, uint64_t session, uint64_t corr, uint32_t endpoint, vmsig_status status,
                        uint64_t detail) {
     vmsig_result r = {.status = (int32_t)status, .detail = detail};

@@ -66,6 +66,9 @@ int vmsig_gate_start(vmsig_gate *g);
  * it. 0, or -EINVAL: none that a context sends (it is passed over, and the position accepted). */
 int vmsig_gate_take(vmsig_gate *g, uint16_t link, uint64_t position, const vmsig_event *ev);
 
+/* Everything stops because this actor's restarts are exhausted: noted for all controls, and for the audit. */
+void vmsig_gate_failed(vmsig_gate *g, const char *actor);
+
 /* Everything that is due: epochs, time, fences, delivery. How many events were delivered. */
 int vmsig_gate_turn(vmsig_gate *g);
 /* When a turn is due though nothing happens; 0 = never. */

@@ -414,6 +414,12 @@ static int start(void *self) {
 static void stop(void *self, uint64_t deadline_ns) {
     gateway *g = self;
     (void)deadline_ns;
+    const char *failed = vmsig_rt_failed(g->rt);
+    if (failed) {
+        vmsig_gate_failed(g->gate, failed);
+        vmsig_gate_turn(g->gate);
+        vmsig_server_flush(g->server);
+    }
     vmsig_server_free(g->server);
     g->server = NULL;
     vmsig_gate_turn(g->gate);

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sched.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -210,6 +211,8 @@ static int dispatch(vmsig_rt *rt, const Vmsig__Pb__ToActor *m, int *fds, int nfd
     case TO_ACTOR(GO):
         return on_go(rt);
     case TO_ACTOR(STOP):
+        if (m->stop->failed)
+            snprintf(rt->failed, sizeof rt->failed, "%s", m->stop->failed);
         begin_stop(rt, (uint64_t)m->stop->deadline_ms * 1000000u);
         return 0;
     case TO_ACTOR(GRANTS):

@@ -49,6 +49,7 @@ struct vmsig_rt {
     bool nested; /* messages are served from within an actor's call */
 
     bool booted, ready, stopping, drained, ended, told;
+    char failed[VMSIG_FAILED_NAME]; /* why it is to stop: whose restarts are exhausted; "" = another reason */
     int exit_code;
     vmsig_timer *stop_timer;
 

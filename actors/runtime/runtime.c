@@ -154,6 +154,10 @@ void vmsig_rt_quit(vmsig_rt *rt, int exit_code) {
 }
 
 /* Said to the supervisor at the end of the turn, when all that it published is flushed. */
+const char *vmsig_rt_failed(const vmsig_rt *rt) {
+    return rt->failed[0] ? rt->failed : NULL;
+}
+
 void vmsig_rt_stopped(vmsig_rt *rt) {
     rt->drained = rt->wake = true;
 }

@@ -99,6 +99,8 @@ void vmsig_rt_quit(vmsig_rt *rt, int exit_code);
 void vmsig_rt_stopped(vmsig_rt *rt);
 
 const Vmsig__Pb__Boot *vmsig_rt_boot(const vmsig_rt *rt);
+/* From stop on: the actor whose exhausted restarts are why everything stops; NULL: there is another reason. */
+const char *vmsig_rt_failed(const vmsig_rt *rt);
 /* An option by the topology's key, or NULL. */
 const char *vmsig_rt_option(const vmsig_rt *rt, const char *key);
 vmsig_loop *vmsig_rt_loop(vmsig_rt *rt);

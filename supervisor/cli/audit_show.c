@@ -21,7 +21,7 @@ static const char *what_name(uint32_t what) {
         [VMSIG_AUDIT_GRANTED] = "granted",   [VMSIG_AUDIT_DENIED] = "denied",     [VMSIG_AUDIT_PREEMPTED] = "preempted",
         [VMSIG_AUDIT_REVOKED] = "revoked",   [VMSIG_AUDIT_RELEASED] = "released", [VMSIG_AUDIT_EPOCH] = "epoch",
         [VMSIG_AUDIT_INTENT] = "intent",     [VMSIG_AUDIT_RESULT] = "result",     [VMSIG_AUDIT_ATTACHED] = "attached",
-        [VMSIG_AUDIT_DETACHED] = "detached", [VMSIG_AUDIT_GRANT_SET] = "grant",
+        [VMSIG_AUDIT_DETACHED] = "detached", [VMSIG_AUDIT_GRANT_SET] = "grant",   [VMSIG_AUDIT_FAILED] = "failed",
     };
     const char *name = what < sizeof names / sizeof names[0] ? names[what] : NULL;
     return name ? name : "?";
@@ -71,7 +71,7 @@ static void print_time(uint64_t ts_ns) {
 
 static void print_fact(const Vmsig__Pb__AuditFact *f) {
     printf("%-9s", what_name(f->what));
-    if (f->what != VMSIG_AUDIT_EPOCH)
+    if (f->what != VMSIG_AUDIT_EPOCH && f->what != VMSIG_AUDIT_FAILED)
         printf(" uid %u", f->principal);
     if (f->what == VMSIG_AUDIT_GRANT_SET) {
         printf(" capabilities 0x%x endpoints 0x%" PRIx64 " priority %u", f->detail, f->endpoint_mask, f->priority);

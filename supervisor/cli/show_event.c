@@ -137,6 +137,22 @@ static bool lost(text *t, const vmsig_event *ev) {
     return true;
 }
 
+/* Who failed, where that is what the event says. */
+static bool failed_of(const vmsig_event *ev, vmsig_failed *f) {
+    if (ev->source != VMSIG_SRC_SEAM || !fixed(ev, f, sizeof *f))
+        return false;
+    f->actor[sizeof f->actor - 1] = 0;
+    return true;
+}
+
+static bool failed(text *t, const vmsig_event *ev) {
+    vmsig_failed f;
+    if (!failed_of(ev, &f))
+        return false;
+    put(t, "%s FAILED: its restarts are exhausted, everything stops", f.actor);
+    return true;
+}
+
 static bool lease_info(text *t, const vmsig_event *ev) {
     vmsig_lease_info l;
     if (!fixed(ev, &l, sizeof l))
@@ -190,6 +206,8 @@ static bool known(text *t, const vmsig_event *ev) {
         return result(t, ev);
     case VMSIG_EV_LOST:
         return lost(t, ev);
+    case VMSIG_EV_STATE:
+        return failed(t, ev);
     case VMSIG_EV_LEASE:
         return lease_info(t, ev);
     case VMSIG_EV_VMHOST:
@@ -319,8 +337,15 @@ static json_t *vmhost_json(const vmsig_event *ev) {
                      v.cause ? vmsig_word(VMSIG_WORDS_LIFECYCLE, v.cause) : NULL);
 }
 
+static json_t *state_json(const vmsig_event *ev) {
+    vmsig_failed f;
+    return failed_of(ev, &f) ? json_pack("{s:s}", "failed", f.actor) : raw_json(ev);
+}
+
 static json_t *body_json(const vmsig_event *ev) {
     switch (ev->kind) {
+    case VMSIG_EV_STATE:
+        return state_json(ev);
     case VMSIG_EV_MEMCTX:
         return memctx_json(ev);
     case VMSIG_EV_RESULT:

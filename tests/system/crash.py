@@ -1,4 +1,5 @@
 """kill -9, role by role, under a control that stays connected."""
+import json
 import os
 import signal
 import sys
@@ -232,8 +233,12 @@ def check_the_death_of_keeper_and_supervisor_stops_the_actors(build):
 
 def check_too_many_deaths_end_the_topology_as_failed(build):
     with Lab(build) as lab:
-        lab.up(PLAIN + "  - {name: weak, kind: sensor, exec: vmsig-sensor, endpoint: box, source: 10, "
+        lab.up(PLAIN.replace("kind: gateway", "kind: gateway, audit: audit.log") +
+               "  - {name: weak, kind: sensor, exec: vmsig-sensor, endpoint: box, source: 10, "
                "args: [--pipe, sleep, \"1000\"]}\n")
+        lab.tap()
+        text = lab.start("text", lab.program("tap", "--name", "lab", "--kind", "state", "--count", "1"))
+        until("the tap is there", lambda: any(e["kind"] == "snapshot-end" for e in lab.events()))
         while lab.front.poll() is None:
             s = lab.try_status()
             weak = s and next(a for a in s["actors"] if a["name"] == "weak")
@@ -245,6 +250,12 @@ def check_too_many_deaths_end_the_topology_as_failed(build):
                     pass
         lab.ended(3)
         expect("weak" in lab.read("up.err"), lab.read("up.err")[-300:])
+        said = [e for e in lab.events() if e["kind"] == "state" and e["source"] == "seam"]
+        expect(len(said) == 1 and said[0]["endpoint"] == 0 and said[0]["body"]["failed"] == "weak", f"{said}")
+        text.wait(30)
+        expect("weak FAILED: its restarts are exhausted" in lab.read("text.out"), lab.read("text.out"))
+        shown = lab.vmsig("audit", "show", lab.path("audit.log"), "--json").stdout
+        expect(sum(e.get("what") == "failed" for e in map(json.loads, shown.splitlines())) == 1, shown[-300:])
 
 
 if __name__ == "__main__":

@@ -311,6 +311,7 @@ static void tidy(vmsig_sup *s) {
 int main(int argc, char **argv) {
     static vmsig_sup s;
     options o = {0};
+    signal(SIGPIPE, SIG_IGN); /* who reads stderr may go: what runs goes on */
     if (parse_options(argc, argv, &o)) {
         fprintf(stderr, "usage: vmsig-supervisor --programs DIR [--topology FILE] [--name NAME]\n");
         return EXIT_USAGE;

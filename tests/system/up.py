@@ -86,6 +86,22 @@ def check_a_closed_standard_output_does_not_end_the_topology(build):
         lab.end()
 
 
+def check_a_closed_standard_error_does_not_end_the_topology(build):
+    with Lab(build) as lab:
+        read, write = os.pipe()
+        lab.front = lab.start("up", lab.program("up", "--no-tap"), stderr=write)
+        os.close(write)
+        os.close(read)
+        until("it runs", lab.running)
+        supervisor = lab.status()["pid"]
+        os.kill(supervisor, signal.SIGKILL)  # of which the keeper says something
+        until("another supervisor", lambda: (lab.try_status() or {}).get("pid", supervisor) != supervisor)
+        os.kill(lab.actor("tick")["pid"], signal.SIGKILL)
+        until("the sensor is back",
+              lambda: lab.actor("tick")["restarts"] == 1 and lab.actor("tick")["state"] == "ready")
+        lab.end()
+
+
 def check_the_death_of_up_itself_stops_everything(build):
     with Lab(build) as lab:
         lab.up()

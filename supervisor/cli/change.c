@@ -110,14 +110,21 @@ static int ask(const char *command, const options *o, const Vmsig__Pb__Request *
     return code;
 }
 
+/* Names m, which must live as long. */
+static Vmsig__Pb__Request restart_request(Vmsig__Pb__RestartAsk *m, const char *actor) {
+    Vmsig__Pb__Request q = VMSIG__PB__REQUEST__INIT;
+    vmsig__pb__restart_ask__init(m);
+    m->name = (char *)(uintptr_t)actor;
+    q.m_case = VMSIG__PB__REQUEST__M_RESTART;
+    q.restart = m;
+    return q;
+}
+
 int vmsig_change_restart(const char *command, const vmsig_change_options *o, const char *actor) {
     char err[VMSIG_ASK_ERR_MAX];
     Vmsig__Pb__Response *r;
-    Vmsig__Pb__RestartAsk m = VMSIG__PB__RESTART_ASK__INIT;
-    Vmsig__Pb__Request q = VMSIG__PB__REQUEST__INIT;
-    m.name = (char *)(uintptr_t)actor;
-    q.m_case = VMSIG__PB__REQUEST__M_RESTART;
-    q.restart = &m;
+    Vmsig__Pb__RestartAsk m;
+    Vmsig__Pb__Request q = restart_request(&m, actor);
     if (vmsig_ask(o->name, &q, o->timeout_ms, &r, err))
         return vmsig_cli_fail(VMSIG_EXIT_FAILURE, command, "%s: %s", actor, err);
     int code = r->plan ? wait_done(command, o, r->plan)
@@ -142,11 +149,8 @@ int vmsig_cmd_restart(int argc, char **argv) {
         return code;
     if (n != 1)
         return vmsig_cli_fail(VMSIG_EXIT_USAGE, "restart", "expected NAME, that of one actor");
-    Vmsig__Pb__RestartAsk m = VMSIG__PB__RESTART_ASK__INIT;
-    Vmsig__Pb__Request q = VMSIG__PB__REQUEST__INIT;
-    m.name = (char *)(uintptr_t)words[0];
-    q.m_case = VMSIG__PB__REQUEST__M_RESTART;
-    q.restart = &m;
+    Vmsig__Pb__RestartAsk m;
+    Vmsig__Pb__Request q = restart_request(&m, words[0]);
     return ask("restart", &o, &q);
 }
 
